@@ -1,0 +1,241 @@
+/** Runs a source's checks, each as early as what it comes after allows, and builds the report. */
+import { cleanText } from '../outbound/clean-text.ts'
+import type { EgressRule, HttpClient } from '../outbound/http.ts'
+import { SourceError } from '../outbound/source-error.ts'
+import type { Cause } from '../sources/cause.ts'
+import type { Check, Outcome, ProviderWords, Source, Subject, Target } from '../sources/source.ts'
+import { type Redact, redactor } from './redact.ts'
+import type { CheckReport, Report, Warning } from './report.ts'
+
+/** Time budget of a whole validation, in milliseconds, unless the caller sets another. */
+export const defaultTimeoutMs = 10_000
+
+/** What validation is given by whoever starts it. */
+export interface ValidationTools {
+  /** A client that may talk to `rules` alone, and stops when `signal` does. Closed when the validation ends. */
+  openHttp(rules: readonly EgressRule[], signal: AbortSignal): HttpClient & { close(): Promise<void> }
+  now(): Date
+}
+
+export interface ValidationOptions {
+  readonly timeoutMs?: number
+  /** Stops early; the checks still open end as unknown. */
+  readonly signal?: AbortSignal
+  /** Told of each check as it ends, in order of ending. */
+  readonly onCheck?: (check: CheckReport) => void
+}
+
+interface Ended {
+  readonly outcome: Outcome | { readonly status: 'skipped'; readonly because: string }
+  readonly durationMs: number
+  readonly retryAfterSeconds: number | undefined
+}
+
+/**
+ * Validates `target` against its source. Never throws for an answer of the provider: whatever it says or fails to
+ * say is in the report.
+ */
+export async function validate<C, S>(
+  source: Source<C, S>,
+  target: Target<C>,
+  tools: ValidationTools,
+  options: ValidationOptions = {},
+): Promise<Report> {
+  const startedAt = tools.now()
+  const started = performance.now()
+  const budget = new AbortController()
+  const timer = setTimeout(() => budget.abort(), options.timeoutMs ?? defaultTimeoutMs)
+  const signal =
+    options.signal === undefined ? budget.signal : AbortSignal.any([budget.signal, options.signal])
+  const http = tools.openHttp(source.egress(target), signal)
+  const redact = redactor(source.secretsIn(target.credentials))
+
+  try {
+    const session = source.open(target, { http, signal, now: tools.now })
+    const running = new Map<string, Promise<Ended>>()
+    const ended = new Map<string, Ended>()
+
+    const ask = async (check: Check<S>): Promise<Ended> => {
+      for (const earlierId of check.after) {
+        const earlier = await running.get(earlierId)
+        if (earlier === undefined)
+          throw new Error(`check ${check.id} comes after ${earlierId}, which is not declared before it`)
+        if (!mayFollow(earlier)) {
+          return {
+            outcome: { status: 'skipped', because: earlierId },
+            durationMs: 0,
+            retryAfterSeconds: undefined,
+          }
+        }
+      }
+      const asked = performance.now()
+      const { outcome, retryAfterSeconds } = await answerOf(source, check, session, target, signal)
+      return { outcome, durationMs: Math.round(performance.now() - asked), retryAfterSeconds }
+    }
+
+    for (const check of source.checks) {
+      running.set(
+        check.id,
+        ask(check).then((end) => {
+          ended.set(check.id, end)
+          options.onCheck?.(checkReport(check, end, redact))
+          return end
+        }),
+      )
+    }
+    await Promise.all(running.values())
+
+    const reading = source.readDomain(target.domain)
+    return buildReport(source, ended, {
+      domain: reading.ok ? reading.domain : cleanText(target.domain, 253),
+      checkedAt: startedAt,
+      durationMs: Math.round(performance.now() - started),
+      redact,
+    })
+  } finally {
+    clearTimeout(timer)
+    // Also ends what a failed (buggy) check left under way.
+    budget.abort()
+    await http.close()
+  }
+}
+
+/** A check that does not apply holds nothing back; one that was itself held back does. */
+const mayFollow = (end: Ended) =>
+  end.outcome.status === 'passed' || (end.outcome.status === 'skipped' && !('because' in end.outcome))
+
+async function answerOf<C, S>(
+  source: Source<C, S>,
+  check: Check<S>,
+  session: S,
+  target: Target<C>,
+  signal: AbortSignal,
+): Promise<{ outcome: Outcome; retryAfterSeconds: number | undefined }> {
+  try {
+    return { outcome: await check.run(session), retryAfterSeconds: undefined }
+  } catch (thrown) {
+    const error = asSourceError(thrown, check, signal)
+    const { determinate, cause } = source.diagnose(error, check, target)
+    const provider = providerWords(error)
+    return {
+      outcome: { status: determinate ? 'failed' : 'unknown', cause, ...(provider && { provider }) },
+      retryAfterSeconds: error.retryAfterSeconds,
+    }
+  }
+}
+
+/** What is not a SourceError is a bug and goes on up, unless it is merely the echo of our own time limit. */
+function asSourceError(thrown: unknown, check: { id: string }, signal: AbortSignal): SourceError {
+  if (thrown instanceof SourceError) return thrown
+  if (signal.aborted && thrown instanceof Error && thrown.name === 'AbortError') {
+    return new SourceError({ code: 'timed_out', operation: check.id })
+  }
+  throw thrown
+}
+
+function providerWords(error: SourceError): ProviderWords | undefined {
+  if (error.status === undefined && error.providerCode === undefined && error.providerMessage === undefined)
+    return undefined
+  return {
+    ...(error.status !== undefined && { status: error.status }),
+    ...(error.providerCode !== undefined && { code: error.providerCode }),
+    ...(error.providerMessage !== undefined && { message: error.providerMessage }),
+  }
+}
+
+/** Only words that came from outside are redacted: a secret that equals one of our own words must not change a verdict. */
+function checkReport<S>(check: Check<S>, { outcome, durationMs }: Ended, redact: Redact): CheckReport {
+  return {
+    id: check.id,
+    stage: check.stage,
+    title: check.title,
+    status: outcome.status,
+    required: check.required,
+    proves: check.proves,
+    ...(check.needs && {
+      needs: {
+        kind: check.needs.kind,
+        name: check.needs.name,
+        grant_at: check.needs.grantAt,
+        docs: check.needs.docs,
+      },
+    }),
+    ...('provider' in outcome && outcome.provider && { provider: redact(outcome.provider) }),
+    ...('cause' in outcome && { cause: redactCause(outcome.cause, redact) }),
+    ...('because' in outcome && { because: outcome.because }),
+    duration_ms: durationMs,
+  }
+}
+
+function buildReport<C, S>(
+  source: Source<C, S>,
+  ended: ReadonlyMap<string, Ended>,
+  {
+    domain,
+    checkedAt,
+    durationMs,
+    redact,
+  }: { domain: string; checkedAt: Date; durationMs: number; redact: Redact },
+): Report {
+  const ends = source.checks.map((check) => {
+    const end = ended.get(check.id)
+    if (end === undefined) throw new Error(`check ${check.id} did not end`)
+    return { check, end }
+  })
+  const verdict = verdictOf(ends)
+  const subject: Subject = Object.assign(
+    {},
+    ...ends.map(({ end }) => ('subject' in end.outcome ? end.outcome.subject : undefined)),
+  )
+  const waits = ends.flatMap(({ end }) => end.retryAfterSeconds ?? [])
+  return {
+    verdict,
+    source: source.name,
+    subject: redact({ ...subject, domain: subject.domain ?? domain }),
+    capabilities: capabilitiesOf(ends),
+    checks: ends.map(({ check, end }) => checkReport(check, end, redact)),
+    warnings: ends.flatMap(({ check, end }) => warningsOf(check, end, redact)),
+    checked_at: checkedAt.toISOString(),
+    duration_ms: durationMs,
+    ...(verdict === 'indeterminate' && waits.length > 0 && { retry_after_seconds: Math.max(...waits) }),
+  }
+}
+
+const redactCause = (cause: Cause, redact: Redact): Cause => ({ ...redact(cause), code: cause.code })
+
+type CheckEnd<S> = { readonly check: Check<S>; readonly end: Ended }
+
+/** A required check that was held back proves nothing: never valid, even where what held it back was optional. */
+function verdictOf<S>(ends: readonly CheckEnd<S>[]): Report['verdict'] {
+  const required = ends.filter(({ check }) => check.required)
+  if (required.some(({ end }) => end.outcome.status === 'failed')) return 'invalid'
+  return required.every(({ end }) => mayFollow(end)) ? 'valid' : 'indeterminate'
+}
+
+function capabilitiesOf<S>(ends: readonly CheckEnd<S>[]): Report['capabilities'] {
+  const byType = new Map<Report['capabilities'][number]['entity_type'], CheckEnd<S>[]>()
+  for (const end of ends) {
+    const type = end.check.capability
+    if (type !== undefined) byType.set(type, [...(byType.get(type) ?? []), end])
+  }
+  return [...byType].map(([entity_type, deciding]) => {
+    const asked = deciding.filter(({ end }) => !(end.outcome.status === 'skipped' && mayFollow(end)))
+    const lacking = asked.filter(({ end }) => end.outcome.status !== 'passed')
+    return {
+      entity_type,
+      available: asked.length > 0 && lacking.length === 0,
+      missing: [...new Set(lacking.flatMap(({ check }) => check.needs?.name ?? []))],
+    }
+  })
+}
+
+/** What passed with a remark, and every optional check that did not pass. */
+function warningsOf<S>(check: Check<S>, { outcome }: Ended, redact: Redact): Warning[] {
+  const causes: readonly Cause[] =
+    outcome.status === 'passed'
+      ? (outcome.warnings ?? [])
+      : 'cause' in outcome && !check.required
+        ? [outcome.cause]
+        : []
+  return causes.map((cause) => ({ check: check.id, ...redactCause(cause, redact) }))
+}
