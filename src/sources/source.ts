@@ -127,6 +127,12 @@ export type DomainReading =
   | { readonly ok: true /** Canonical ASCII, lower case. */; readonly domain: string }
   | { readonly ok: false; readonly diagnosis: Diagnosis }
 
+/** What the operator decides for all sources. */
+export interface SourceSettings {
+  /** Hosts outside a provider's own suffixes that customers may name as `domain` (Okta custom domains), in canonical form. */
+  readonly customDomains: readonly string[]
+}
+
 /** What a validation is about. */
 export interface Target<C> {
   /** As given. */
