@@ -1,0 +1,135 @@
+/** The tables, as queries see them. The migrations beside this file make them. */
+import type { ColumnType, Generated, JSONColumnType } from 'kysely'
+
+/** Set by the database when a row is made; never changed. */
+type CreatedAt = ColumnType<Date, never, never>
+
+export interface Schema {
+  organizations: OrganizationTable
+  keys: KeyTable
+  integration_configs: IntegrationConfigTable
+  envelopes: EnvelopeTable
+  vault_keys: VaultKeyTable
+  registrations: RegistrationTable
+  registration_bindings: RegistrationBindingTable
+  audit_events: AuditEventTable
+  webhooks: WebhookTable
+  rate_windows: RateWindowTable
+}
+
+export interface OrganizationTable {
+  id: Generated<string>
+  name: string
+  created_at: CreatedAt
+}
+
+/** A key pair, or an access token alone. Only hashes are kept. */
+export interface KeyTable {
+  id: Generated<string>
+  organization_id: string
+  name: string | null
+  /** First characters of the API key or token, for people to tell keys apart. */
+  prefix: string
+  /** SHA-256; null for an access token. */
+  api_key_hash: Buffer | null
+  /** SHA-256 of the application key or access token. */
+  application_key_hash: Buffer
+  permissions: string[]
+  created_at: CreatedAt
+  revoked_at: Date | null
+}
+
+export type ConfigState = 'initializing' | 'valid' | 'invalid'
+
+export interface IntegrationConfigTable {
+  id: Generated<string>
+  organization_id: string
+  integration_type: string
+  /** Canonical. */
+  domain: string
+  /** Tells configurations of one domain and type apart; empty for the usual single one. */
+  instance: Generated<string>
+  name: string
+  enabled: Generated<boolean>
+  settings: JSONColumnType<Record<string, unknown>>
+  state: Generated<ConfigState>
+  /** Counts changes of what a validation depends on, so that a late verdict on old credentials is dropped. */
+  revision: Generated<number>
+  created_at: CreatedAt
+  modified_at: Generated<Date>
+  /** The last report, whatever its verdict. */
+  report: JSONColumnType<Record<string, unknown>> | null
+  validated_at: Date | null
+  next_validation_at: Date | null
+  /** When the credentials end, as far as the provider told. */
+  credentials_expire_at: Date | null
+}
+
+/** Sealed secrets of a configuration, a registration or a webhook. Deleting the row destroys its data key. */
+export interface EnvelopeTable {
+  /** Id of the row that owns it. */
+  owner_id: string
+  organization_id: string | null
+  /** The vault key that wraps the data key. */
+  key_id: string
+  wrapped_key: Buffer
+  sealed: Buffer
+  created_at: CreatedAt
+}
+
+export interface VaultKeyTable {
+  id: string
+  /** Proves at start that the key of this id is the one that sealed what is stored. */
+  check_value: Buffer
+  created_at: CreatedAt
+}
+
+/** The operator's own app registrations and service accounts. */
+export interface RegistrationTable {
+  id: Generated<string>
+  /** Source name: `entra-id`. */
+  source: string
+  name: string
+  /** What is not secret: tenant and client id, client e-mail. */
+  attributes: JSONColumnType<Record<string, unknown>>
+  created_at: CreatedAt
+}
+
+export interface RegistrationBindingTable {
+  registration_id: string
+  organization_id: string
+  source: string
+  domain: string
+}
+
+export interface AuditEventTable {
+  id: Generated<string>
+  at: CreatedAt
+  organization_id: string | null
+  /** `key:<id>`, `oauth:<subject>`, `cli`, `system`. */
+  actor: string
+  /** `integration_config.create`, `vault.unseal`, … */
+  action: string
+  /** Id of what was acted on. */
+  target: string | null
+  outcome: 'succeeded' | 'refused' | 'failed'
+  address: string | null
+  request_id: string | null
+  details: JSONColumnType<Record<string, unknown>>
+}
+
+export interface WebhookTable {
+  id: Generated<string>
+  organization_id: string
+  url: string
+  events: string[]
+  enabled: Generated<boolean>
+  created_at: CreatedAt
+}
+
+/** How much of a rate limit's window the nodes have taken in leases. Unlogged: a crash forgets it, and may. */
+export interface RateWindowTable {
+  key: string
+  window_start: Date
+  taken: number
+}
