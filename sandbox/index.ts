@@ -1,5 +1,16 @@
 /** The sandboxes, started together: strict stand-ins for Google Workspace, Okta and Microsoft Entra ID on loopback. */
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { issueServerIdentity } from './authority.ts'
+import { createControlServer } from './control.ts'
+import { createFaultBoard, type Fault } from './faults.ts'
 import type { ProviderSandbox } from './provider.ts'
+import { createRequestLog, type SeenRequest } from './request-log.ts'
+import { type LoopbackServer, listen, serveProvider } from './server.ts'
+
+export type { Fault } from './faults.ts'
+export type { SeenRequest } from './request-log.ts'
 
 export interface SandboxOptions {
   /** Which providers to serve. */
@@ -8,51 +19,9 @@ export interface SandboxOptions {
   readonly port?: number
   /** Serve the providers over TLS with a certificate by a local authority, made on the spot. Default true. */
   readonly tls?: boolean
-  /** Where the authority's certificate is written as PEM; a private temporary folder by default. */
+  /** Where the authority's certificate is written as `ca.pem`; a private temporary folder by default. */
   readonly directory?: string
   readonly now?: () => Date
-}
-
-/** A fault and the requests it strikes. */
-export interface Fault {
-  readonly provider?: 'google' | 'okta' | 'entra'
-  readonly method?: string
-  /** Regular expression that the path must match; every path by default. */
-  readonly path?: string
-  readonly kind:
-    | 'latency' // waits `ms` before answering
-    | 'throttled' // the vendor's 429
-    | 'unavailable' // the vendor's 503
-    | 'status' // `status` with `headers` and `body`
-    | 'html' // a captive portal's page with 200
-    | 'cut' // closes the connection after half of the answer
-    | 'reset' // closes the connection without an answer
-    | 'truncated' // half of the JSON document, correctly framed
-    | 'hang' // never answers
-    | 'drip' // a byte at a time, `ms` apart
-    | 'endless' // a body without end
-    | 'gzip_bomb' // a small body that decompresses to 10 GB
-    | 'deep_json' // nesting beyond any API's
-    | 'redirect' // 302 to `location`
-    | 'repeated_next_link'
-    | 'empty_middle_page'
-  readonly ms?: number
-  readonly status?: number
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: unknown
-  readonly location?: string
-  /** How many requests it strikes before it switches itself off; all by default. */
-  readonly times?: number
-}
-
-/** A request as the sandbox saw it. Secrets are not kept. */
-export interface SeenRequest {
-  readonly provider: string
-  readonly method: string
-  readonly host: string
-  readonly path: string
-  readonly status: number
-  readonly at: Date
 }
 
 export interface RunningSandbox {
@@ -61,15 +30,65 @@ export interface RunningSandbox {
   /** PEM of the local authority, and the file that holds it; absent without TLS. */
   readonly authority?: string
   readonly caFile?: string
-  /** Origin of the control interface: POST and DELETE `/_sandbox/faults`, GET `/_sandbox/requests`. */
+  /** Origin of the control interface: GET, POST and DELETE `/_sandbox/faults`, GET and DELETE `/_sandbox/requests`. */
   readonly control: string
   /** Replaces all faults. */
   setFaults(faults: readonly Fault[]): void
+  /** The last 10,000, oldest first. */
   requests(): readonly SeenRequest[]
   forgetRequests(): void
+  /** Ends all connections at once, also those that hang. */
   close(): Promise<void>
 }
 
-export async function startSandbox(_options: SandboxOptions): Promise<RunningSandbox> {
-  throw new Error('under construction')
+/** @throws the system's error, with its `code`, when a port is taken */
+export async function startSandbox(options: SandboxOptions): Promise<RunningSandbox> {
+  const { providers, port = 0, tls = true, now = () => new Date() } = options
+  if (port !== 0 && port + providers.length > 65_535)
+    throw new RangeError(`${providers.length + 1} consecutive ports from ${port} on do not exist`)
+  const faults = createFaultBoard()
+  const log = createRequestLog()
+  const hosts = providers.flatMap((provider) => provider.hosts)
+  const identity = tls
+    ? issueServerIdentity([...new Set([...hosts, 'localhost', '127.0.0.1'])], now())
+    : undefined
+
+  const servers: LoopbackServer[] = []
+  let temporary: string | undefined
+  const close = async () => {
+    await Promise.all(servers.map((server) => server.close()))
+    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true })
+  }
+  try {
+    const control = await listen(createControlServer(faults, log), port)
+    servers.push(control)
+    const endpoints: Record<string, string> = {}
+    for (const [index, provider] of providers.entries()) {
+      const served = { provider, faults, log, now, ...(identity && { identity }) }
+      const server = await serveProvider(served, port === 0 ? 0 : port + 1 + index)
+      servers.push(server)
+      for (const host of provider.hosts)
+        endpoints[host] = `${tls ? 'https' : 'http'}://127.0.0.1:${server.port}`
+    }
+    let caFile: string | undefined
+    if (identity !== undefined) {
+      if (options.directory === undefined) temporary = await mkdtemp(join(tmpdir(), 'credence-sandbox-'))
+      else await mkdir(options.directory, { recursive: true, mode: 0o700 })
+      caFile = join(options.directory ?? temporary ?? '', 'ca.pem')
+      await writeFile(caFile, identity.authority, { mode: 0o600 })
+    }
+    return {
+      endpoints,
+      ...(identity && { authority: identity.authority }),
+      ...(caFile !== undefined && { caFile }),
+      control: `http://127.0.0.1:${control.port}`,
+      setFaults: faults.set,
+      requests: log.list,
+      forgetRequests: log.forget,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
 }

@@ -43,7 +43,11 @@ export interface HttpAnswer {
  * never became an answer is thrown.
  */
 export interface HttpClient {
-  /** @throws SourceError `timed_out`, `dns_failed`, `unreachable`, `tls_failed`, `forbidden_host`, `redirected`, `too_large`, `unexpected_response` */
+  /**
+   * @throws SourceError `timed_out`, `dns_failed`, `unreachable`, `tls_failed`, `forbidden_host`, `redirected`,
+   *   `too_large`, `unexpected_response`, with the system's code as the hint `network` where there is one; and
+   *   `not_configured`, with the hint `unsendable_header`, when a header value holds what no header may
+   */
   request(request: HttpRequest): Promise<HttpAnswer>
 }
 

@@ -1,5 +1,57 @@
 /** The only way out: opens clients that reach what a source may reach and nothing else. */
-import type { EgressRule, HttpClient } from './http.ts'
+import { setTimeout as delay } from 'node:timers/promises'
+import tls from 'node:tls'
+import { Answer } from './answer.ts'
+import {
+  ConnectFailure,
+  type Dial,
+  dialByTcp,
+  type Resolve,
+  resolveBySystem,
+  type Target,
+} from './connect.ts'
+import { type Destination, destinationOf } from './destination.ts'
+import { exchange } from './exchange.ts'
+import { BrokenOff, type Failure, failureOf, Interrupted } from './failure.ts'
+import type { EgressRule, HttpAnswer, HttpClient, HttpRequest } from './http.ts'
+import { sendableHeaders } from './request-headers.ts'
+import { retryAfterSeconds } from './retry-after.ts'
+import { endpointTarget, providerTarget, Route } from './route.ts'
+import { SourceError, type SourceErrorCode } from './source-error.ts'
+import { Turns } from './turns.ts'
+
+/** Largest answer, in bytes after decompression, unless a request sets less. No API answer to a validation comes near. */
+export const maxBodyBytes = 1024 * 1024
+
+/** Requests begun in one turn of the event loop by all clients together: about 2 ms of work, connections included. */
+const requestsPerTurn = 16
+
+export interface OutboundLimits {
+  /** From the start of a connection until it may carry a request: look-up, TCP and TLS. */
+  readonly connectMs: number
+  /** From the request until the answer's headers are complete. */
+  readonly headersMs: number
+  /** Between two pieces of a body. */
+  readonly idleMs: number
+  /** A whole request, retry included; a client's signal usually ends it earlier. */
+  readonly requestMs: number
+  /** When every failure to reach a host that the customer named is reported, measured from the start of the request. */
+  readonly customerFailureMs: number
+  /** All header fields of one answer together. */
+  readonly headerBytes: number
+  /** Sockets of one client to one host. */
+  readonly socketsPerHost: number
+}
+
+const defaultLimits: OutboundLimits = {
+  connectMs: 5_000,
+  headersMs: 10_000,
+  idleMs: 10_000,
+  requestMs: 30_000,
+  customerFailureMs: 3_000,
+  headerBytes: 32 * 1024,
+  socketsPerHost: 16,
+}
 
 export interface OutboundOptions {
   /**
@@ -9,13 +61,264 @@ export interface OutboundOptions {
   readonly endpoints?: ReadonlyMap<string, URL>
   /** Authorities trusted for `endpoints` alone, in PEM (the demo's own; others come by NODE_EXTRA_CA_CERTS). */
   readonly endpointAuthorities?: readonly string[]
+  readonly limits?: Partial<OutboundLimits>
+  readonly now?: () => Date
+  /** Looks names up; the operating system does by default. What it answers is filtered all the same. */
+  readonly resolve?: Resolve
+  /** Opens TCP connections; whom they reach is compared with whom they were for. */
+  readonly dial?: Dial
 }
 
 export interface Outbound {
-  /** A client of its own sockets for one validation; nothing is shared with any other. */
-  open(rules: readonly EgressRule[], signal: AbortSignal): HttpClient & { close(): Promise<void> }
+  /**
+   * A client of its own sockets for one validation; nothing is shared with any other.
+   *
+   * @param budgetMs the time that `signal` grants, as far as the caller knows it; nothing is asked a second time once
+   *   two thirds of it have passed since `open`
+   */
+  open(
+    rules: readonly EgressRule[],
+    signal: AbortSignal,
+    budgetMs?: number,
+  ): HttpClient & { close(): Promise<void> }
 }
 
-export function createOutbound(_options: OutboundOptions = {}): Outbound {
-  throw new Error('under construction')
+/** What every client of one Outbound uses. None of it holds anything of a validation. */
+interface Equipment {
+  readonly endpoints: ReadonlyMap<string, URL>
+  readonly limits: OutboundLimits
+  readonly now: () => Date
+  readonly resolve: Resolve
+  readonly dial: Dial
+  readonly turns: Turns
+  readonly providerContext: () => tls.SecureContext
+  readonly endpointContext: () => tls.SecureContext
+}
+
+export function createOutbound(options: OutboundOptions = {}): Outbound {
+  const equipment: Equipment = {
+    endpoints: options.endpoints ?? new Map(),
+    limits: { ...defaultLimits, ...options.limits },
+    now: options.now ?? (() => new Date()),
+    resolve: sharedWhileAsked(options.resolve ?? resolveBySystem),
+    dial: options.dial ?? dialByTcp,
+    turns: new Turns(requestsPerTurn),
+    providerContext: once(() => tls.createSecureContext({ minVersion: 'TLSv1.2' })),
+    endpointContext: once(() =>
+      tls.createSecureContext({
+        minVersion: 'TLSv1.2',
+        // The default authorities include those of NODE_EXTRA_CA_CERTS.
+        ca: [...tls.getCACertificates('default'), ...(options.endpointAuthorities ?? [])],
+      }),
+    ),
+  }
+  return { open: (rules, signal, budgetMs = 10_000) => new Client(equipment, rules, signal, budgetMs) }
+}
+
+class Client implements HttpClient {
+  readonly #equipment: Equipment
+  readonly #rules: readonly EgressRule[]
+  readonly #routes = new Map<string, Route>()
+  /** Aborts when the caller's signal does, and when the client is closed. */
+  readonly #stopping = new AbortController()
+  readonly #stop = this.#stopping.signal
+  readonly #forgetSignal: () => void
+  readonly #retryUntil: number
+
+  constructor(equipment: Equipment, rules: readonly EgressRule[], signal: AbortSignal, budgetMs: number) {
+    this.#equipment = equipment
+    this.#rules = rules
+    const stop = () => this.#stopping.abort(outOfTime)
+    signal.addEventListener('abort', stop, { once: true })
+    this.#forgetSignal = () => signal.removeEventListener('abort', stop)
+    if (signal.aborted) stop()
+    this.#retryUntil = performance.now() + (budgetMs * 2) / 3
+  }
+
+  async close(): Promise<void> {
+    this.#forgetSignal()
+    this.#stopping.abort(outOfTime)
+    await Promise.all([...this.#routes.values()].map(({ pool }) => pool.destroy()))
+  }
+
+  async request(request: HttpRequest): Promise<HttpAnswer> {
+    const startedAt = performance.now()
+    const { operation } = request
+    const destination = destinationOf(request.url, this.#rules)
+    if (destination === undefined) throw new SourceError({ code: 'forbidden_host', operation })
+    const asked = `${request.method} ${destination.pathname}`
+    const headers = sendableHeaders(request)
+
+    try {
+      return await this.#askTwiceAtMost(request, destination, headers, asked)
+    } catch (thrown) {
+      if (thrown instanceof SourceError) throw thrown
+      const failure = failureOf(thrown)
+      if (failure === undefined) throw thrown
+      if (destination.chosenBy === 'provider' || !aboutReaching.has(failure.code))
+        throw sourceError(failure, operation, asked)
+      await this.#waitUntil(startedAt + this.#equipment.limits.customerFailureMs)
+      throw new SourceError({ code: 'unreachable', operation, asked })
+    }
+  }
+
+  async #askTwiceAtMost(
+    request: HttpRequest,
+    destination: Destination,
+    headers: Record<string, string>,
+    asked: string,
+  ): Promise<HttpAnswer> {
+    if (this.#stop.aborted) throw outOfTime
+    const limit = new AbortController()
+    const interrupt = () => limit.abort(outOfTime)
+    const timer = setTimeout(interrupt, this.#equipment.limits.requestMs)
+    this.#stop.addEventListener('abort', interrupt, { once: true })
+    const ask = () => this.#ask(request, destination, headers, asked, limit.signal)
+    // Only what changes nothing is asked again, and no host that a customer named: its failures keep one time band.
+    const isRepeatable = request.method === 'GET' && destination.chosenBy === 'provider'
+    try {
+      const first = await ask().catch(brokenOff)
+      const wait = isRepeatable ? waitBeforeRetryMs(first) : undefined
+      if (wait === undefined || !this.#mayRetryAfter(wait)) {
+        if (first instanceof BrokenOff) throw first
+        return first
+      }
+      try {
+        await delay(wait, undefined, { signal: limit.signal }).catch(() => Promise.reject(outOfTime))
+        return await ask()
+      } catch (thrown) {
+        // An answer says more than a silence.
+        if (first instanceof BrokenOff || failureOf(thrown) === undefined) throw thrown
+        return first
+      }
+    } finally {
+      clearTimeout(timer)
+      this.#stop.removeEventListener('abort', interrupt)
+    }
+  }
+
+  #mayRetryAfter(waitMs: number): boolean {
+    return !this.#stop.aborted && performance.now() + waitMs < this.#retryUntil
+  }
+
+  async #ask(
+    request: HttpRequest,
+    destination: Destination,
+    headers: Record<string, string>,
+    asked: string,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    const { headersMs, idleMs } = this.#equipment.limits
+    const route = this.#routeTo(destination)
+    try {
+      await this.#equipment.turns.take()
+      const answer = await exchange(route.pool, {
+        method: request.method,
+        path: destination.path,
+        headers,
+        body: request.body,
+        maxBodyBytes: Math.min(request.maxBodyBytes ?? maxBodyBytes, maxBodyBytes),
+        headersMs,
+        idleMs,
+        signal,
+        now: this.#equipment.now,
+      })
+      return new Answer(answer, request.operation, asked)
+    } catch (thrown) {
+      if (thrown === outOfTime && !route.isConnected) throw new ConnectFailure('unreachable', 'ETIMEDOUT')
+      throw thrown
+    }
+  }
+
+  #routeTo({ host, chosenBy }: Destination): Route {
+    const known = this.#routes.get(host)
+    if (known !== undefined) return known
+    const { limits, dial } = this.#equipment
+    const route = new Route(this.#targetOf(host), {
+      dial,
+      // A margin below the moment of reporting, so that a silent host is reported no later than one that refuses.
+      connectMs: chosenBy === 'customer' ? limits.customerFailureMs * 0.9 : limits.connectMs,
+      headerBytes: limits.headerBytes,
+      sockets: limits.socketsPerHost,
+      signal: this.#stop,
+    })
+    this.#routes.set(host, route)
+    return route
+  }
+
+  #targetOf(host: string): Target {
+    const { endpoints, resolve, providerContext, endpointContext } = this.#equipment
+    const endpoint = endpoints.get(host)
+    return endpoint === undefined
+      ? providerTarget(host, resolve, providerContext())
+      : endpointTarget(host, endpoint, endpointContext)
+  }
+
+  async #waitUntil(time: number): Promise<void> {
+    // Timers count whole milliseconds.
+    const left = Math.ceil(time - performance.now())
+    if (left > 0) await delay(left, undefined, { signal: this.#stop }).catch(() => undefined)
+  }
+}
+
+/** The reason of every interruption. One for all, as errors are costly to make. */
+const outOfTime = new Interrupted('out of time')
+
+/** A connection that was broken off is the one failure that asking again may mend. */
+function brokenOff(thrown: unknown): BrokenOff {
+  if (thrown instanceof BrokenOff) return thrown
+  throw thrown
+}
+
+/** Milliseconds to wait before asking again, where the server seems only briefly unable to answer. */
+function waitBeforeRetryMs(first: HttpAnswer | BrokenOff): number | undefined {
+  if (first instanceof BrokenOff) return jitteredMs()
+  const { status, headers, receivedAt } = first
+  if (status !== 502 && status !== 503 && status !== 504) return undefined
+  if (!headers.has('retry-after')) return jitteredMs()
+  const seconds = retryAfterSeconds(headers, receivedAt)
+  return seconds === undefined || seconds > 1 ? undefined : Math.max(seconds * 1000, jitteredMs())
+}
+
+/** A pause that keeps the many clients of one outage from coming back together. */
+const jitteredMs = () => 50 + Math.random() * 150
+
+/** Failures before there was an answer: of these, a host that a customer named shows one kind. */
+const aboutReaching: ReadonlySet<SourceErrorCode> = new Set([
+  'unreachable',
+  'dns_failed',
+  'tls_failed',
+  'forbidden_host',
+  'timed_out',
+])
+
+function sourceError({ code, network, status }: Failure, operation: string, asked: string): SourceError {
+  return new SourceError({
+    code,
+    operation,
+    asked,
+    ...(status !== undefined && { status }),
+    ...(network !== undefined && { hints: { network }, cause: new Error(network) }),
+  })
+}
+
+/**
+ * Asks for a name once while the same question is open. Look-ups by the system share two threads of the process, so
+ * that many validations of one slow name must not take them from all others. An answer is not kept.
+ */
+function sharedWhileAsked(resolve: Resolve): Resolve {
+  const open = new Map<string, ReturnType<Resolve>>()
+  return (host) => {
+    const asked = open.get(host) ?? resolve(host).finally(() => open.delete(host))
+    open.set(host, asked)
+    return asked
+  }
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { value: T } | undefined
+  return () => {
+    made ??= { value: make() }
+    return made.value
+  }
 }

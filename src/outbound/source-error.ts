@@ -54,8 +54,9 @@ export class SourceError extends Error {
   readonly hints: Readonly<Record<string, string | number | boolean>>
 
   constructor(details: SourceErrorDetails) {
+    const providerCode = details.providerCode === undefined ? undefined : cleanText(details.providerCode, 80)
     super(
-      [details.operation, details.code, details.status, details.providerCode]
+      [details.operation, details.code, details.status, providerCode]
         .filter((part) => part !== undefined)
         .join(' '),
       details.cause === undefined ? undefined : { cause: details.cause },
@@ -64,10 +65,15 @@ export class SourceError extends Error {
     this.operation = details.operation
     this.asked = details.asked
     this.status = details.status
-    this.providerCode = details.providerCode === undefined ? undefined : cleanText(details.providerCode, 80)
+    this.providerCode = providerCode
     this.providerMessage =
       details.providerMessage === undefined ? undefined : cleanText(details.providerMessage)
     this.retryAfterSeconds = details.retryAfterSeconds
-    this.hints = details.hints ?? {}
+    this.hints = Object.fromEntries(
+      Object.entries(details.hints ?? {}).map(([name, hint]) => [
+        name,
+        typeof hint === 'string' ? cleanText(hint) : hint,
+      ]),
+    )
   }
 }

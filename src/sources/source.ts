@@ -101,6 +101,10 @@ export interface CredentialField {
   readonly help: string
   readonly example?: string
   readonly secret: boolean
+  /** Kept in a file and several lines long (a key, a certificate): forms show an area, the command line takes a file. */
+  readonly document?: boolean
+  /** The only values it may have. */
+  readonly choices?: readonly string[]
   readonly required: boolean
   readonly docs: string
 }

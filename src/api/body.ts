@@ -1,0 +1,120 @@
+/** Reads request bodies: their size, time, coding and spelling are bounded before a schema sees them. */
+import { isUtf8 } from 'node:buffer'
+import { gunzipSync, inflateSync, zstdDecompressSync } from 'node:zlib'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { RequestError, unsupportedMediaType } from './errors.ts'
+import { JsonFault, parseStrictJson } from './strict-json.ts'
+
+/** Largest body, before and after decompression, in bytes. */
+export const maxBodyBytes = 64 * 1024
+
+/** How much of a body that is too large is read and dropped before the refusal, so that a sender busy sending still hears it. */
+const maxDroppedBytes = 16 * 1024 * 1024
+
+/** Longest time a body may take to arrive, in milliseconds. */
+export const bodyTimeoutMs = 10_000
+
+/** The codings of the official clients; `zstd1` is their word for Zstandard. */
+const decoders: Readonly<Record<string, (coded: Buffer, options: { maxOutputLength: number }) => Buffer>> = {
+  gzip: gunzipSync,
+  deflate: inflateSync,
+  zstd1: zstdDecompressSync,
+}
+
+/** Takes JSON as the one kind of body there is; every other spelling of Content-Type is refused. */
+export function acceptJsonBodies(server: FastifyInstance): void {
+  server.removeAllContentTypeParsers()
+  server.addContentTypeParser(
+    'application/json',
+    async (request: FastifyRequest, payload: NodeJS.ReadableStream) => {
+      const {
+        'content-type': type = '',
+        'content-encoding': coding,
+        'content-length': length,
+      } = request.headers
+      if (!isUtf8Json(type)) throw new RequestError('unsupported_media_type', unsupportedMediaType)
+      const decode = decoderOf(coding)
+      const coded = await collect(payload, Number(length ?? 0))
+      return parse(decode === undefined ? coded : decompress(decode, coded))
+    },
+  )
+}
+
+/** Fastify has found the media type to be JSON's; a charset other than UTF-8 would be read as something it is not. */
+function isUtf8Json(type: string): boolean {
+  if (type === 'application/json') return true
+  const charsets = [...type.matchAll(/;\s*charset\s*=\s*("[^"]*"|[^;\s]*)/gi)]
+  return charsets.every(([, charset]) => /^"?utf-?8"?$/i.test(charset ?? ''))
+}
+
+function decoderOf(coding: string | undefined) {
+  const name = coding?.trim().toLowerCase() ?? ''
+  if (name === '' || name === 'identity') return undefined
+  const decode = Object.hasOwn(decoders, name) ? decoders[name] : undefined
+  if (decode === undefined)
+    throw new RequestError(
+      'unsupported_media_type',
+      `Unsupported content encoding: send one of ${Object.keys(decoders).join(', ')}, or none`,
+    )
+  return decode
+}
+
+const tooLarge = () => new RequestError('too_large', `Body too large: at most ${maxBodyBytes} bytes`)
+
+/** The whole body, as it came over the wire. */
+function collect(payload: NodeJS.ReadableStream, announcedBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let received = 0
+    let isTooLarge = announcedBytes > maxBodyBytes
+    const end = (error: RequestError | undefined) => {
+      clearTimeout(timer)
+      payload.off('data', onData).off('end', onEnd).off('error', onError).off('close', onError)
+      if (error === undefined) resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+      else reject(error)
+    }
+    const timer = setTimeout(
+      () =>
+        end(new RequestError('timed_out', `The body did not arrive within ${bodyTimeoutMs / 1000} seconds`)),
+      bodyTimeoutMs,
+    )
+    const onData = (chunk: Buffer) => {
+      received += chunk.length
+      if (received > maxBodyBytes) isTooLarge = true
+      if (!isTooLarge) chunks.push(chunk)
+      else if (received > maxDroppedBytes) end(tooLarge())
+    }
+    const onEnd = () => end(isTooLarge ? tooLarge() : undefined)
+    const onError = () => end(new RequestError('invalid_request', 'The body was cut off'))
+    payload.on('data', onData).on('end', onEnd).on('error', onError).on('close', onError)
+    if (announcedBytes > maxDroppedBytes) end(tooLarge())
+  })
+}
+
+function decompress(
+  decode: (coded: Buffer, options: { maxOutputLength: number }) => Buffer,
+  coded: Buffer,
+): Buffer {
+  try {
+    return decode(coded, { maxOutputLength: maxBodyBytes })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge()
+    throw new RequestError(
+      'invalid_request',
+      'body: its bytes are not in the coding that Content-Encoding names',
+    )
+  }
+}
+
+function parse(bytes: Buffer): unknown {
+  if (bytes.length === 0)
+    throw new RequestError('invalid_request', 'body: expected a JSON document, got nothing')
+  if (!isUtf8(bytes)) throw new RequestError('invalid_request', 'body: not valid UTF-8')
+  try {
+    return parseStrictJson(bytes.toString('utf8'))
+  } catch (error) {
+    if (error instanceof JsonFault)
+      throw new RequestError('invalid_request', `body: malformed JSON: ${error.message}`)
+    throw error
+  }
+}

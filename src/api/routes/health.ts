@@ -1,0 +1,48 @@
+/** For orchestrators and Prometheus: whether the process lives, whether it takes work, and how it does. */
+import { z } from 'zod'
+import { sendErrors, sendJson } from '../errors.ts'
+import type { ServerParts } from '../parts.ts'
+import type { Server } from '../server.ts'
+
+const statusSchema = z.object({ status: z.literal('ok') })
+const ok = JSON.stringify({ status: 'ok' } satisfies z.infer<typeof statusSchema>)
+
+export function healthRoutes(server: Server, { lifecycle, metrics }: ServerParts): void {
+  server.get(
+    '/healthz',
+    {
+      config: { access: 'public' },
+      schema: { tags: ['Operation'], summary: 'Whether the process lives', response: { 200: statusSchema } },
+    },
+    (_, reply) => {
+      sendJson(reply, ok)
+    },
+  )
+  server.get(
+    '/readyz',
+    {
+      config: { access: 'public' },
+      schema: {
+        tags: ['Operation'],
+        summary: 'Whether the server takes work; 503 while it shuts down',
+        response: { 200: statusSchema },
+      },
+    },
+    (_, reply) => {
+      if (lifecycle.isReady()) sendJson(reply, ok)
+      else sendErrors(reply, 503, ['Shutting down'])
+    },
+  )
+  server.get(
+    '/metrics',
+    {
+      config: { access: 'public' },
+      schema: {
+        tags: ['Operation'],
+        summary: "Metrics in Prometheus' text format",
+        response: { 200: z.string() },
+      },
+    },
+    async (_, reply) => reply.header('content-type', metrics.contentType).send(await metrics.text()),
+  )
+}

@@ -1,0 +1,244 @@
+/** The HTTP server: what happens to every request before and after its route. */
+import { randomUUID } from 'node:crypto'
+import type { Server as HttpServer, IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import {
+  type FastifyBaseLogger,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  type RouteOptions,
+} from 'fastify'
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { demandPermission } from './authentication.ts'
+import { acceptJsonBodies, bodyTimeoutMs, maxBodyBytes } from './body.ts'
+import { errorLine } from './error-line.ts'
+import {
+  describeRequestError,
+  errorBody,
+  phraseOf,
+  schemaFault,
+  sendErrors,
+  sendJson,
+  tooManyRequests,
+} from './errors.ts'
+import type { ServerParts } from './parts.ts'
+import { sendStanding } from './rate-limits.ts'
+import { describeApi } from './routes/description.ts'
+import { healthRoutes } from './routes/health.ts'
+import { keyCheckRoutes } from './routes/key-checks.ts'
+import { validateRoute } from './routes/validate.ts'
+import { createWebOriginGuard } from './web-origin.ts'
+
+/** A Fastify whose routes are typed by their schemas. */
+export type Server = FastifyInstance<
+  HttpServer,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>
+
+/** Longest time the headers of a request may take, in milliseconds. */
+const headersTimeoutMs = 10_000
+/** Backstop for a whole request; bodies have a limit of their own that is answered in full form. */
+const requestTimeoutMs = headersTimeoutMs + bodyTimeoutMs
+/** How often slow senders are looked for, in milliseconds. */
+const checkingIntervalMs = 1_000
+/** How long a connection may be idle between two requests, in milliseconds. */
+const keepAliveTimeoutMs = 65_000
+
+/**
+ * Builds the server; it listens to nobody yet.
+ *
+ * @param addRoutes further routes, which go through everything that the server's own go through
+ */
+export async function createServer(
+  parts: ServerParts,
+  addRoutes: (server: Server) => void = () => {},
+): Promise<Server> {
+  const { authentication, rateLimits, metrics, log } = parts
+  const server: Server = fastify({
+    // Fastify's own lines repeat addresses with their query strings: ours are written below.
+    logger: false,
+    genReqId: requestId,
+    requestIdHeader: false,
+    trustProxy: false,
+    bodyLimit: maxBodyBytes,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    // Requests that arrive while the server is closing are answered as any other.
+    return503OnClosing: false,
+    http: {
+      headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: checkingIntervalMs,
+      // A missing Host header is refused in our form instead.
+      requireHostHeader: false,
+    },
+    frameworkErrors: (error, request, reply) => {
+      reply.header('x-request-id', request.id)
+      answerError(error, request, reply)
+    },
+    clientErrorHandler: (error, socket) => refuseGarbage(error, socket as Socket),
+  }).withTypeProvider<ZodTypeProvider>()
+
+  server.setValidatorCompiler(validatorCompiler)
+  server.setSerializerCompiler(serializerCompiler)
+  acceptJsonBodies(server)
+  server.decorateRequest('caller', null)
+  server.decorateRequest('redact', null)
+  server.setErrorHandler(answerError)
+  server.setSchemaErrorFormatter(schemaFault)
+
+  const routes = demandDeclaredAccess(server)
+  const guardOrigin = createWebOriginGuard(parts.webOrigin)
+  /** How many requests of a connection wait for their answer. */
+  const unanswered = new WeakMap<Socket, number>()
+
+  server.addHook('onRequest', async (request, reply) => {
+    const { socket } = request
+    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1)
+    reply.headers({
+      'x-request-id': request.id,
+      'x-content-type-options': 'nosniff',
+      'cache-control': 'no-store',
+    })
+    const { config } = request.routeOptions
+    const access = request.is404 ? 'public' : config.access
+    guardOrigin(request, access === 'public')
+    if (access === 'public') return
+    if (access === undefined) throw new Error('a route without declared access was reached')
+    const caller = await authentication.callerOf(request, access)
+    request.caller = caller
+    const standing = await rateLimits.countCaller(config.limit ?? 'requests', caller.id)
+    sendStanding(reply, standing)
+    if (standing.isExceeded) throw tooManyRequests()
+    demandPermission(caller, access)
+  })
+
+  server.addHook('onSend', (_, reply, payload, done) => {
+    // Fastify adds a charset, which JSON does not have and not every client expects.
+    if (reply.getHeader('content-type') === 'application/json; charset=utf-8')
+      reply.header('content-type', 'application/json')
+    if (!parts.lifecycle.isReady()) reply.header('connection', 'close')
+    done(null, payload)
+  })
+
+  const conclude = (request: FastifyRequest, reply: FastifyReply, isAborted: boolean) => {
+    const { caller, routeOptions } = request
+    const route = request.is404 ? 'unmatched' : (routeOptions.url ?? 'unmatched')
+    // 499 is what proxies write for a client that left before its answer.
+    const status = isAborted ? 499 : reply.statusCode
+    metrics.countRequest(request.method, route, status, reply.elapsedTime / 1000)
+    log.info(
+      {
+        request_id: request.id,
+        method: request.method,
+        route,
+        status,
+        duration_ms: Math.round(reply.elapsedTime * 10) / 10,
+        remote: request.ip,
+        ...(caller && { organization: caller.organization.id, caller: caller.id }),
+      },
+      'request',
+    )
+  }
+  server.addHook('onResponse', (request, reply, done) => {
+    unanswered.set(request.socket, (unanswered.get(request.socket) ?? 1) - 1)
+    conclude(request, reply, false)
+    done()
+  })
+
+  server.setNotFoundHandler((request, reply) => {
+    const methods = routes.methodsOf(pathOf(request))
+    if (methods.length === 0) sendErrors(reply, 404, ['Not found'])
+    else
+      sendErrors(reply.header('allow', methods.join(', ')), 405, [
+        `Method not allowed: this address takes ${methods.join(', ')}`,
+      ])
+  })
+
+  function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const { config } = request.routeOptions
+    const said = describeRequestError(error)
+    if (said === undefined) {
+      log.error(
+        { request_id: request.id, error: errorLine(error, request.redact ?? undefined) },
+        'internal error',
+      )
+      sendErrors(reply, 500, [`Internal error. The log has the details under request id ${request.id}.`])
+      return
+    }
+    if (said.status === 503 || said.status === 429) {
+      if (!reply.hasHeader('retry-after'))
+        reply.header('retry-after', reply.getHeader('x-ratelimit-reset') ?? 30)
+    }
+    if (config.errorForm === 'json_api' && said.status === 403) {
+      sendJson(
+        reply.code(403),
+        JSON.stringify({ errors: [{ status: '403', title: 'Forbidden', detail: said.errors.at(-1) }] }),
+      )
+      return
+    }
+    sendErrors(reply, said.status, said.errors)
+  }
+
+  /** Answers what is no HTTP, or came too slowly, and closes the connection. */
+  function refuseGarbage(error: FastifyError | NodeJS.ErrnoException, socket: Socket): void {
+    const isSilent =
+      error.code === 'ECONNRESET' ||
+      !socket.writable ||
+      // Whatever is written now would be taken for the answer to an earlier request.
+      (unanswered.get(socket) ?? 0) > 0
+    if (!isSilent) {
+      const status = statusOfClientError(error.code)
+      const phrase = phraseOf(status)
+      const body = errorBody([phrase])
+      socket.end(
+        `HTTP/1.1 ${status} ${phrase}\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+      )
+      metrics.countRequest('none', 'unmatched', status, 0)
+    }
+    socket.destroySoon()
+  }
+
+  await describeApi(server)
+  healthRoutes(server, parts)
+  keyCheckRoutes(server)
+  validateRoute(server, parts)
+  addRoutes(server)
+  await server.ready()
+  return server
+}
+
+const statusOfClientError = (code: string | undefined) =>
+  code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
+
+/** An id that came with the request is kept when it is one; anything else could forge lines of the log. */
+function requestId(request: IncomingMessage): string {
+  const given = request.headers['x-request-id']
+  return typeof given === 'string' && /^[\w.-]{8,64}$/.test(given) ? given : randomUUID()
+}
+
+const pathOf = (request: FastifyRequest) => request.url.split('?', 1)[0] ?? ''
+
+/**
+ * Refuses to start with a route that does not say whom it serves, and remembers which methods each address takes.
+ */
+function demandDeclaredAccess(server: Server) {
+  const methods = new Map<string, Set<string>>()
+  const declared: RouteOptions[] = []
+  server.addHook('onRoute', (route) => {
+    declared.push(route)
+    const known = methods.get(route.url) ?? new Set()
+    for (const name of [route.method].flat()) known.add(name)
+    methods.set(route.url, known)
+  })
+  server.addHook('onReady', (done) => {
+    const silent = declared.find(({ config }) => config?.access === undefined)
+    done(silent && new Error(`the route ${silent.method} ${silent.url} does not declare its access`))
+  })
+  return { methodsOf: (path: string) => [...(methods.get(path) ?? [])].sort() }
+}

@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+
+test('a bug ends with status 3, names its place and keeps its words, which may hold input, to itself', () => {
+  const { status, stdout, stderr } = spawnSync(
+    process.execPath,
+    ['--input-type=module', '--eval'].concat(
+      `import { exitCodeAfter } from ${JSON.stringify(import.meta.resolve('./failure.ts'))}
+       const parse = (text) => JSON.parse(text)
+       try { parse('a secret') } catch (error) { process.exitCode = exitCodeAfter(error) }`,
+    ),
+    { encoding: 'utf8' },
+  )
+  assert.equal(status, 3, stderr)
+  assert.equal(stdout, '')
+  assert.match(stderr, /^credence: internal error, please report it: SyntaxError\n +at JSON\.parse/)
+  assert.doesNotMatch(stderr, /a secret/)
+})

@@ -1,0 +1,50 @@
+/** The `credence` command. */
+import { Command } from 'commander'
+import { variable } from '../config.ts'
+import { addDemoCommand } from './demo.ts'
+import { exitCodeAfter } from './failure.ts'
+import { addKeysCommand } from './keys-command.ts'
+import { addSandboxCommand } from './sandbox.ts'
+import { addServeCommand } from './serve-command.ts'
+import { addSourcesCommand } from './sources-command.ts'
+import { tolerateClosedPipes } from './terminal.ts'
+import { addValidateCommand } from './validate-command.ts'
+import { version } from './version.ts'
+
+const examples = `
+Examples:
+  $ credence demo
+  $ credence validate okta --domain acme.okta.com --api-token-file token.txt
+  $ pass okta/sync | credence validate okta --domain acme.okta.com --api-token-stdin --json
+  $ credence validate google-workspace --domain example.com \\
+      --admin-email admin@example.com --service-account-file key.json
+  $ credence keys create --permissions integrations_read
+  $ credence serve --port 8080`
+
+tolerateClosedPipes(process.stdout, process.stderr)
+// Node's own status for these is 1, which would read as "invalid".
+process.on('uncaughtException', (error) => process.exit(exitCodeAfter(error)))
+
+try {
+  await program().parseAsync()
+} catch (error) {
+  process.exitCode = exitCodeAfter(error)
+}
+
+function program(): Command {
+  const root = new Command('credence')
+    .description('Proves that a set of credentials really lets you sync an identity source.')
+    .version(version())
+    .addHelpText('after', examples)
+    .exitOverride()
+    // Told by exitCodeAfter(), which knows what must not be repeated.
+    .configureOutput({ outputError: () => {} })
+    .showSuggestionAfterError()
+  addValidateCommand(root, variable)
+  addSourcesCommand(root)
+  addServeCommand(root)
+  addKeysCommand(root)
+  addDemoCommand(root)
+  addSandboxCommand(root)
+  return root
+}

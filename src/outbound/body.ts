@@ -1,0 +1,73 @@
+/** Collects an answer's body and decodes it, under a limit that holds before and after decompression. */
+import { promisify } from 'node:util'
+import zlib from 'node:zlib'
+import { AnswerRefused } from './failure.ts'
+
+const tooLarge = (maxBytes: number) =>
+  new AnswerRefused('too_large', `the body is larger than ${maxBytes} bytes`)
+
+/** More pieces are not taken: a server that sends a few bytes in each keeps the parser busy, and no honest one does. */
+const maxPieces = 16_384
+
+/** Bytes that arrived, put together as they come, so that many small pieces take no more memory than one. */
+export class BodyBytes {
+  readonly #maxBytes: number
+  #buffer = Buffer.alloc(0)
+  #size = 0
+  #pieces = 0
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes
+  }
+
+  /** @throws AnswerRefused at the first byte or piece over the limit */
+  add(chunk: Buffer): void {
+    const size = this.#size + chunk.length
+    if (size > this.#maxBytes || ++this.#pieces > maxPieces) throw tooLarge(this.#maxBytes)
+    if (size > this.#buffer.length) {
+      const grown = Buffer.allocUnsafe(Math.min(this.#maxBytes, Math.max(4096, 2 * size)))
+      this.#buffer.copy(grown, 0, 0, this.#size)
+      this.#buffer = grown
+    }
+    chunk.copy(this.#buffer, this.#size)
+    this.#size = size
+  }
+
+  bytes(): Buffer {
+    return this.#buffer.subarray(0, this.#size)
+  }
+}
+
+/** Identity is asked for; servers that compress all the same may use one coding. Two or more serve bombs alone. */
+const decoders = new Map([
+  ['gzip', promisify(zlib.gunzip)],
+  ['x-gzip', promisify(zlib.gunzip)],
+  ['deflate', promisify(zlib.inflate)],
+  ['br', promisify(zlib.brotliDecompress)],
+])
+
+/**
+ * The body as text (UTF-8, a byte order mark dropped).
+ *
+ * @param contentEncoding all fields of this name, joined
+ * @throws AnswerRefused for a coding that is not accepted or whose result is over `maxBytes`; an error of zlib when the
+ *   body is not in its coding
+ */
+export async function decodeBody(
+  bytes: Buffer,
+  contentEncoding: string | null,
+  maxBytes: number,
+): Promise<string> {
+  const coding = contentEncoding?.trim().toLowerCase() ?? ''
+  if (coding === '' || coding === 'identity') return new TextDecoder().decode(bytes)
+  const decode = decoders.get(coding)
+  if (decode === undefined)
+    throw new AnswerRefused('unexpected_response', 'the content coding is not accepted')
+  try {
+    return new TextDecoder().decode(await decode(bytes, { maxOutputLength: maxBytes }))
+  } catch (error) {
+    // zlib stops there; the rest is never produced.
+    if (error instanceof RangeError) throw tooLarge(maxBytes)
+    throw error
+  }
+}

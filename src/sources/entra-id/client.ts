@@ -1,0 +1,167 @@
+/** Talks to one tenant for one validation: shares its token between reads, and turns Graph's refusals into SourceErrors. */
+import type { HttpAnswer, HttpClient } from '../../outbound/http.ts'
+import { retryAfterSeconds } from '../../outbound/retry-after.ts'
+import { SourceError } from '../../outbound/source-error.ts'
+import {
+  isObject,
+  readObject,
+  readTenantDocument,
+  requestToken,
+  type TenantDocument,
+  type Token,
+} from './access.ts'
+import { isGranted, type Permission } from './permissions.ts'
+import type { SoundCredentials } from './sound-credentials.ts'
+
+export type GraphObject = Readonly<Record<string, unknown>>
+
+export interface Client {
+  /** The token of this validation; asked for once, and once more only if Graph calls it invalid. */
+  token(): Promise<Token>
+  /** What Microsoft publishes of the tenant with this ID or domain; asked for once. */
+  tenantDocument(name: string): Promise<TenantDocument>
+  /**
+   * Reads one object of Graph v1.0. `needs` are the permissions that the read depends on, for the diagnosis.
+   *
+   * @throws SourceError `refused`, with what is known of the permission in its hints
+   */
+  read(operation: string, path: string, needs: readonly Permission[]): Promise<GraphObject>
+  /** Reads the first page of a list whose entries have an `id`. */
+  list(operation: string, path: string, needs: readonly Permission[]): Promise<readonly GraphObject[]>
+}
+
+export function createClient(
+  credentials: SoundCredentials,
+  tools: { readonly http: HttpClient; now(): Date },
+): Client {
+  const { cloud } = credentials
+  const documents = new Map<string, Promise<TenantDocument>>()
+  let token: Promise<Token> | undefined
+  let renewed: Promise<Token> | undefined
+
+  const request = () =>
+    requestToken(credentials, tools, async () => {
+      const document = await client.tenantDocument(credentials.tenantId).catch(() => undefined)
+      const told = document?.cloud
+      return told === undefined || told === cloud ? undefined : told.name
+    })
+  const ask = (operation: string, path: string, { accessToken }: Token) =>
+    tools.http.request({
+      operation,
+      method: 'GET',
+      url: `https://${cloud.graph}/v1.0${path}`,
+      headers: { authorization: `Bearer ${accessToken}`, accept: 'application/json' },
+    })
+
+  const client: Client = {
+    token() {
+      token ??= request()
+      return token
+    },
+
+    tenantDocument(name) {
+      const known = documents.get(name)
+      if (known !== undefined) return known
+      const asked = readTenantDocument(name, cloud, tools.http)
+      documents.set(name, asked)
+      return asked
+    },
+
+    async read(operation, path, needs) {
+      let current = await client.token()
+      let answer = await ask(operation, path, current)
+      if (isTokenRefused(answer)) {
+        renewed ??= request()
+        current = await renewed
+        answer = await ask(operation, path, current)
+      }
+      const asked = `GET /v1.0${path.split('?')[0]}`
+      if (answer.status < 200 || answer.status > 299)
+        throw graphRefusal(operation, asked, answer, current, needs)
+      const body = answer.json()
+      if (answer.status !== 200 || !isObject(body) || 'error' in body)
+        throw new SourceError({ code: 'unexpected_response', operation, asked, status: answer.status })
+      return body
+    },
+
+    async list(operation, path, needs) {
+      const { value } = await client.read(operation, path, needs)
+      if (!Array.isArray(value) || !value.every(hasId))
+        throw unusable(operation, `GET /v1.0${path.split('?')[0]}`)
+      return value
+    },
+  }
+  return client
+}
+
+/** Whether a new token may help, as Microsoft advises for a token called invalid; it does not against a claims challenge. */
+function isTokenRefused({ status, headers, text }: HttpAnswer): boolean {
+  if (status !== 401 || isChallenge(headers)) return false
+  const error = readObject(text)?.error
+  return isObject(error) && error.code === 'InvalidAuthenticationToken'
+}
+
+/** @see https://learn.microsoft.com/entra/identity-platform/claims-challenge */
+const isChallenge = (headers: Headers) =>
+  /\bclaims\s*=|insufficient_claims/i.test(headers.get('www-authenticate') ?? '')
+
+/** An answer with status 200 that is not what was asked for. */
+export const unusable = (operation: string, asked: string) =>
+  new SourceError({ code: 'unexpected_response', operation, asked, status: 200 })
+
+const hasId = (entry: unknown) => isObject(entry) && typeof entry.id === 'string' && entry.id !== ''
+
+/**
+ * Graph's refusal: `{error: {code, message, innerError: {request-id, date}}}`.
+ *
+ * @see https://learn.microsoft.com/graph/errors
+ */
+function graphRefusal(
+  operation: string,
+  asked: string,
+  { status, headers, text, receivedAt }: HttpAnswer,
+  token: Token,
+  needs: readonly Permission[],
+): SourceError {
+  const body = readObject(text)
+  const error = isObject(body?.error) ? body.error : undefined
+  // Throttling, outages and challenges may come without a body; any other answer without JSON is not Graph's own.
+  if (body === undefined && status !== 429 && status < 500 && !isChallenge(headers))
+    return new SourceError({ code: 'unexpected_response', operation, asked, status })
+
+  const wait = retryAfterSeconds(headers, receivedAt)
+  const message = error === undefined ? undefined : wordsOf(error)
+  const roles = token.claims?.roles
+  const missing = roles === undefined ? undefined : needs.find((need) => !isGranted(need, roles))
+  const permission = (missing ?? needs.at(-1))?.name
+  return new SourceError({
+    code: 'refused',
+    operation,
+    asked,
+    status,
+    ...(typeof error?.code === 'string' && error.code !== '' && { providerCode: error.code }),
+    ...(message !== undefined && { providerMessage: message }),
+    ...(wait !== undefined && { retryAfterSeconds: wait }),
+    hints: {
+      service: 'graph',
+      granted:
+        roles === undefined ? 'unreadable' : roles.size === 0 ? 'none' : missing === undefined ? 'yes' : 'no',
+      ...(permission !== undefined && { permission }),
+      isChallenged: isChallenge(headers),
+    },
+  })
+}
+
+/** Longest part of a message that is kept, so that the request ID behind it is not cut off. */
+const longestMessage = 220
+
+/** The message, and the request ID by which Microsoft's support finds the request. */
+function wordsOf({ message, innerError, innererror }: GraphObject): string | undefined {
+  const inner = isObject(innerError) ? innerError : isObject(innererror) ? innererror : {}
+  const told = typeof message === 'string' ? message.trim().slice(0, longestMessage) : ''
+  const requestId = inner['request-id']
+  const trail =
+    typeof requestId === 'string' && /^[\w-]{1,64}$/.test(requestId) ? `request-id: ${requestId}` : ''
+  const words = [told, trail].filter((part) => part !== '').join(' ')
+  return words === '' ? undefined : words
+}

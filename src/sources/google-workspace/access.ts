@@ -1,0 +1,80 @@
+/** Access tokens of a service account that acts for an administrator. */
+import type { KeyObject } from 'node:crypto'
+import { SignJWT } from 'jose'
+import type { SourceTools } from '../source.ts'
+import { parseToken } from './client.ts'
+
+/**
+ * The scopes asked for. They only read.
+ *
+ * @see https://developers.google.com/workspace/admin/directory/v1/guides/authorizing
+ */
+export const scopes = {
+  users: 'https://www.googleapis.com/auth/admin.directory.user.readonly',
+  groups: 'https://www.googleapis.com/auth/admin.directory.group.readonly',
+  memberships: 'https://www.googleapis.com/auth/admin.directory.group.member.readonly',
+  domains: 'https://www.googleapis.com/auth/admin.directory.domain.readonly',
+  customer: 'https://www.googleapis.com/auth/admin.directory.customer.readonly',
+  roles: 'https://www.googleapis.com/auth/admin.directory.rolemanagement.readonly',
+  chromeos: 'https://www.googleapis.com/auth/admin.directory.device.chromeos.readonly',
+  mobile: 'https://www.googleapis.com/auth/admin.directory.device.mobile.readonly',
+} as const
+export type ScopeName = keyof typeof scopes
+export const scopeNames = Object.keys(scopes) as readonly ScopeName[]
+
+/**
+ * Where tokens come from and whom assertions are meant for: a constant, as in Google's own libraries, whatever
+ * `token_uri` a key file names.
+ *
+ * @see https://developers.google.com/identity/protocols/oauth2/service-account#httprest
+ */
+export const tokenUrl = 'https://oauth2.googleapis.com/token'
+
+/** How far back an assertion is dated, in seconds: our clock may be a little ahead of Google's. */
+const backdatedSeconds = 30
+/** Longest life of an assertion, in seconds (Google's limit). */
+const assertionLifetimeSeconds = 3600
+
+export interface ServiceAccount {
+  readonly email: string
+  readonly keyId: string | undefined
+  readonly key: KeyObject
+}
+
+/**
+ * An access token for `scope`, which may be several with blanks between them. Without `subject` it is the service account's own, which proves the key and
+ * nothing else.
+ *
+ * The answer is parsed here and not by oauth4webapi, which refuses answers for members that do not matter to us
+ * (an `expires_in` of 0) and hides the words of errors that are not in OAuth's form.
+ */
+export async function requestToken(
+  tools: SourceTools,
+  account: ServiceAccount,
+  subject: string | undefined,
+  scope: string,
+): Promise<string> {
+  const issuedAt = Math.floor(tools.now().getTime() / 1000) - backdatedSeconds
+  const assertion = new SignJWT({ scope })
+    .setProtectedHeader({
+      alg: 'RS256',
+      typ: 'JWT',
+      ...(account.keyId !== undefined && { kid: account.keyId }),
+    })
+    .setIssuer(account.email)
+    .setAudience(tokenUrl)
+    .setIssuedAt(issuedAt)
+    .setExpirationTime(issuedAt + assertionLifetimeSeconds)
+  if (subject !== undefined) assertion.setSubject(subject)
+  const answer = await tools.http.request({
+    operation: 'request a token',
+    method: 'POST',
+    url: tokenUrl,
+    headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },
+    body: new URLSearchParams({
+      grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+      assertion: await assertion.sign(account.key),
+    }).toString(),
+  })
+  return parseToken(answer, tools.now())
+}

@@ -1,0 +1,62 @@
+/** Google Workspace: a service account with domain-wide delegation reads the Admin SDK's Directory API. */
+import { causeOf } from '../cause.ts'
+import { defineSource } from '../source.ts'
+import { scopes } from './access.ts'
+import { checks } from './checks.ts'
+import { causes, diagnose } from './diagnosis.ts'
+import {
+  canonicalDomain,
+  completeByOperator,
+  credentialKinds,
+  type GoogleCredentials,
+  operatorSchema,
+  readCredentials,
+} from './secrets.ts'
+import { type GoogleSession, openSession } from './session.ts'
+
+export const googleWorkspace = defineSource<GoogleCredentials, GoogleSession>({
+  name: 'google-workspace',
+  integrationType: 'GOOGLE_WORKSPACE',
+  title: 'Google Workspace',
+  domainField: {
+    name: 'domain',
+    title: 'Domain',
+    help: 'A domain of the Google Workspace: the primary one, a secondary one or an alias.',
+    example: 'example.com',
+    docs: 'https://support.google.com/a/answer/182080',
+  },
+  credentialKinds,
+  operator: {
+    key: 'google_workspace',
+    schema: operatorSchema,
+    needed: (credentials) => credentials.kind === 'operator' && !credentials.hasServiceAccount,
+    complete: completeByOperator,
+  },
+  causes,
+  checks,
+
+  readDomain(given) {
+    const domain = canonicalDomain(given)
+    return domain === undefined
+      ? { ok: false, diagnosis: causeOf(causes, 'google_domain_malformed') }
+      : { ok: true, domain }
+  },
+  readCredentials,
+  secretsIn: (credentials) => credentials.secrets(),
+  // With the operator's service account there is no secret to guess.
+  principalOf: (credentials) =>
+    credentials.kind === 'service_account' ? credentials.text('client_email') : undefined,
+  egress: ({ domain }) =>
+    canonicalDomain(domain) === undefined
+      ? []
+      : [
+          { host: 'oauth2.googleapis.com', chosenBy: 'provider' },
+          { host: 'admin.googleapis.com', chosenBy: 'provider' },
+        ],
+  open: openSession,
+  diagnose: (error, check, { credentials, domain }) =>
+    diagnose(error, credentials, {
+      domain: canonicalDomain(domain),
+      scope: Object.values(scopes).find((scope) => scope === check.needs?.name),
+    }),
+})

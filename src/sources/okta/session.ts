@@ -1,0 +1,132 @@
+/** What the checks of one validation share: the organisation, the access, and answers that several of them look at. */
+import type { HttpClient } from '../../outbound/http.ts'
+import { SourceError } from '../../outbound/source-error.ts'
+import type { SourceTools } from '../source.ts'
+import { type Access, serviceAppAccess, tokenAccess } from './access.ts'
+import {
+  type Api,
+  type OktaUser,
+  type Organization,
+  type RateLimit,
+  readGroups,
+  readOrganization,
+  readOwner,
+  readUsers,
+} from './client.ts'
+import { type HostReading, isOrganizationHost } from './domain.ts'
+import { type KeyReading, readPrivateKey } from './private-key.ts'
+import type { OktaCredentials } from './secrets.ts'
+
+export interface OktaSession {
+  readonly credentials: OktaCredentials
+  readonly domain: HostReading
+  now(): Date
+  /** The Okta host behind the operator's custom domain; resolves to the domain itself where that is Okta's. */
+  readonly host: () => Promise<string>
+  /** The private key of a service app. */
+  readonly key: () => Promise<KeyReading>
+  /** What the organisation at `host` says of itself. */
+  readonly organization: () => Promise<Organization>
+  readonly api: () => Promise<Api>
+  readonly owner: () => Promise<OktaUser>
+  readonly users: () => Promise<readonly OktaUser[]>
+  readonly groups: () => Promise<readonly string[]>
+  /** The rate limit seen last, if any. */
+  rateLimit(): RateLimit | undefined
+}
+
+export function openSession(
+  credentials: OktaCredentials,
+  domain: HostReading,
+  { http, now }: SourceTools,
+): OktaSession {
+  let seen: RateLimit | undefined
+
+  const discovery = once(async () => discover(http, domain.ok ? domain.host : ''))
+  const host = async () => {
+    if (!domain.ok) throw new Error('the host is asked for only after the domain was found to be one')
+    return domain.kind === 'custom' ? (await discovery()).host : domain.host
+  }
+  const organization = once(async () =>
+    domain.ok && domain.kind === 'custom'
+      ? (await discovery()).organization
+      : readOrganization(http, await host()),
+  )
+
+  const key = once(async (): Promise<KeyReading> => {
+    if (credentials.kind === 'api_token') throw new Error('an API token has no key')
+    return readPrivateKey(credentials.privateKey)
+  })
+  const access = async (at: string): Promise<Access> => {
+    if (credentials.kind === 'api_token') return tokenAccess(http, credentials.apiToken)
+    const reading = await key()
+    if (!reading.ok) throw new Error('access is asked for only after the key was found to be one')
+    const app = {
+      clientId: credentials.clientId,
+      key: reading.key,
+      keyId: credentials.keyId ?? reading.key.keyId,
+    }
+    return serviceAppAccess(http, at, app, now)
+  }
+  const api = once(async (): Promise<Api> => {
+    const at = await host()
+    return {
+      host: at,
+      access: await access(at),
+      noteRateLimit: (limit) => {
+        seen = limit
+      },
+    }
+  })
+
+  return {
+    credentials,
+    domain,
+    now,
+    host,
+    key,
+    organization,
+    api,
+    owner: once(async () => readOwner(await api())),
+    users: once(async () => readUsers(await api())),
+    groups: once(async () => readGroups(await api())),
+    rateLimit: () => seen,
+  }
+}
+
+/**
+ * A custom domain is believed nothing: it only names an organisation, and that one, asked at its own Okta host, has
+ * to name the custom domain. A token therefore never goes to a host that is not Okta's.
+ *
+ * @see https://developer.okta.com/docs/guides/custom-url-domain/main/
+ */
+async function discover(
+  http: HttpClient,
+  customHost: string,
+): Promise<{ host: string; organization: Organization }> {
+  const claimed = await readOrganization(http, customHost)
+  const { canonicalHost } = claimed
+  const refuse = (what: 'undiscoverable' | 'foreign') =>
+    new SourceError({
+      code: 'not_configured',
+      operation: 'look the organisation up',
+      hints: { custom_domain: what },
+    })
+  if (canonicalHost === undefined) throw refuse('undiscoverable')
+  if (!isOrganizationHost(canonicalHost)) throw refuse('foreign')
+  const genuine = await readOrganization(http, canonicalHost)
+  if (genuine.id !== claimed.id) throw refuse('foreign')
+  // Okta is known to leave links out: https://github.com/okta/terraform-provider-okta/issues/1804
+  if (genuine.customHost === undefined) throw refuse('undiscoverable')
+  if (genuine.customHost !== customHost) throw refuse('foreign')
+  return { host: canonicalHost, organization: genuine }
+}
+
+/** Asked by several checks, done once. */
+function once<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined
+  return () => {
+    made ??= make()
+    return made
+  }
+}

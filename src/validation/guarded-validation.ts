@@ -1,0 +1,122 @@
+/** A validation as callers may ask for it: the operator's credentials where they are due, and no oracle for guessing. */
+import type { EgressRule, HttpClient } from '../outbound/http.ts'
+import type { AnySource } from '../sources/registry.ts'
+import type { FieldFault } from '../sources/source.ts'
+import type { GuessGuard, TrialEnd } from './guess-guard.ts'
+import { type Redact, redactor } from './redact.ts'
+import type { Report } from './report.ts'
+import { type ValidationOptions, type ValidationTools, validate } from './validate.ts'
+
+export interface ValidationRequest {
+  readonly organization: { readonly id: string; readonly name: string }
+  readonly source: AnySource
+  /** As given. */
+  readonly domain: string
+  readonly secrets: Readonly<Record<string, unknown>> | undefined
+}
+
+/** A request whose secrets could be read; nothing was sent yet. */
+export interface ReadRequest {
+  /** Hides the request's secrets in whatever is shown or logged. */
+  readonly redact: Redact
+  /** Asks the guard; may have to wait for a trial of the same credentials that is under way. */
+  admit(): Promise<AdmittedValidation | { readonly isAdmitted: false; readonly retryAfterSeconds: number }>
+}
+
+export interface AdmittedValidation {
+  readonly isAdmitted: true
+  /** To be called once. */
+  run(options: ValidationOptions): Promise<Report>
+}
+
+export interface GuardedValidationParts {
+  readonly tools: ValidationTools
+  readonly guard: GuessGuard
+  /** The operator's entry that serves this organisation and domain (in canonical form), if there is one. */
+  readonly operatorEntry: (
+    key: string,
+    organization: ValidationRequest['organization'],
+    domain: string,
+  ) => unknown
+}
+
+/** Reads the secrets of a request: all faults at once when they cannot be understood. */
+export function readRequest(
+  { tools, guard, operatorEntry }: GuardedValidationParts,
+  { organization, source, domain, secrets }: ValidationRequest,
+): { readonly faults: readonly FieldFault[] } | { readonly request: ReadRequest } {
+  const reading = source.readCredentials(secrets)
+  if (!reading.ok) return { faults: reading.faults }
+  const canonical = source.readDomain(domain)
+  const credentials = completed()
+  const target = { domain, credentials }
+
+  /**
+   * Credentials that leave the secret to the operator are completed only where the operator bound it. Anywhere else
+   * they stay as they are, and the source's own check of their shape says the same of every domain.
+   */
+  function completed() {
+    const { credentials: given } = reading as Extract<typeof reading, { ok: true }>
+    if (!canonical.ok || source.operator?.needed(given) !== true) return given
+    const entry = operatorEntry(source.operator.key, organization, canonical.domain)
+    return entry === undefined ? given : source.operator.complete(given, entry)
+  }
+
+  const admit: ReadRequest['admit'] = async () => {
+    // Without a host to go to, nothing can be tried.
+    const isHarmless = !canonical.ok || source.egress(target).length === 0
+    const admission = isHarmless
+      ? ({ isAdmitted: true, settle: () => {} } as const)
+      : await guard.admit({
+          subject: [
+            organization.id,
+            source.integrationType,
+            canonical.domain,
+            source.principalOf(credentials) ?? '',
+          ],
+          credentials: canonicalJson(secrets),
+        })
+    if (!admission.isAdmitted) return admission
+    return {
+      isAdmitted: true,
+      async run(options) {
+        let end: TrialEnd = 'indeterminate'
+        let sent = 0
+        const openHttp = (rules: readonly EgressRule[], signal: AbortSignal) =>
+          countingRequests(tools.openHttp(rules, signal), () => {
+            sent += 1
+          })
+        try {
+          const report = await validate(source, target, { ...tools, openHttp }, options)
+          end = sent === 0 ? 'nothing_sent' : report.verdict
+          return report
+        } finally {
+          admission.settle(end)
+        }
+      },
+    }
+  }
+
+  return { request: { redact: redactor(source.secretsIn(credentials)), admit } }
+}
+
+type ClosableHttp = HttpClient & { close(): Promise<void> }
+
+const countingRequests = (http: ClosableHttp, count: () => void): ClosableHttp => ({
+  request(request) {
+    count()
+    return http.request(request)
+  },
+  close: () => http.close(),
+})
+
+/** The same text for the same secrets, in whatever order their keys came. */
+function canonicalJson(value: unknown): string {
+  return (
+    JSON.stringify(value, (_, member: unknown) =>
+      member !== null && typeof member === 'object' && !Array.isArray(member)
+        ? Object.fromEntries(Object.entries(member).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : member,
+    ) ?? ''
+  )
+}

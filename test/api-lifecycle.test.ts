@@ -1,0 +1,193 @@
+/** Starting and stopping: what must be there before the server listens, and what is still answered when it ends. */
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { createAuthentication } from '../src/api/authentication.ts'
+import { createTokenVerifier } from '../src/api/oauth.ts'
+import { createRateLimits } from '../src/api/rate-limits.ts'
+import { createServer } from '../src/api/server.ts'
+import { defaultConfig, defaultLimits } from '../src/config.ts'
+import { startService } from '../src/service.ts'
+import { createKey, openKeyRing } from '../src/store/keys.ts'
+import { noOperatorCredentials } from '../src/store/operator.ts'
+import { createLog } from '../src/telemetry/log.ts'
+import { createMetrics } from '../src/telemetry/metrics.ts'
+import { createGuessGuard } from '../src/validation/guess-guard.ts'
+import { createAcme } from './acme-source.ts'
+import { headersOf, startApi, validatePath } from './api-server.ts'
+
+const hanging = { domain: 'acme.example', integration_type: 'ACME', secrets: { api_token: 'hang' } }
+
+test('a running server is ready', async (t) => {
+  const api = await startApi(t)
+  assert.deepEqual((await api.call({ path: '/readyz' })).json(), { status: 'ok' })
+  assert.deepEqual((await api.call({ path: '/healthz' })).json(), { status: 'ok' })
+})
+
+test('what is under way is answered after the server was asked to end; nobody new is let in', async (t) => {
+  const acme = createAcme()
+  const api = await startApi(t, { outbound: acme.outbound })
+  const asked = api.validate(hanging)
+  while (acme.reached.length === 0) await new Promise(setImmediate)
+  const closed = api.close()
+  await assert.rejects(api.raw('GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n'), /ECONNREFUSED/)
+  acme.release()
+  assert.equal((await asked).status, 200)
+  await closed
+  await api.close()
+})
+
+test('a validation that hangs is told to stop and answered 503 within ten seconds', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const acme = createAcme()
+  const api = await startApi(t, { outbound: acme.outbound })
+  const asked = api.validate(hanging)
+  while (acme.reached.length === 0) await new Promise(setImmediate)
+  const closed = api.close()
+  t.mock.timers.tick(7_000)
+  assert.equal((await asked).status, 503)
+  await closed
+})
+
+test('connections that are still answered after the server was asked to end are told that they end too', async (t) => {
+  const acme = createAcme()
+  const api = await startApi(t, { outbound: acme.outbound })
+  const body = JSON.stringify({ data: { type: 'integration_config', attributes: hanging } })
+  const headers = Object.entries(headersOf(api)).map(([name, value]) => `${name}: ${value}\r\n`)
+  const asked = api.raw(
+    `POST ${validatePath} HTTP/1.1\r\nhost: localhost\r\n${headers.join('')}content-length: ${body.length}\r\n\r\n${body}`,
+  )
+  while (acme.reached.length === 0) await new Promise(setImmediate)
+  const closed = api.close()
+  acme.release()
+  assert.match(await asked, /^HTTP\/1\.1 200 OK[\s\S]*connection: close/i)
+  await closed
+})
+
+test('a route that does not say whom it serves keeps the server from starting', async (t) => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
+  t.after(() => rm(dataDir, { recursive: true }))
+  const now = () => new Date()
+  const acme = createAcme()
+  const metrics = createMetrics()
+  const tokens = createTokenVerifier([], { now, onTrouble: () => {} })
+  t.after(async () => {
+    metrics.close()
+    await tokens.close()
+  })
+  const parts = {
+    sources: [acme.source],
+    validation: {
+      tools: { openHttp: acme.outbound.open, now },
+      guard: createGuessGuard({ attemptsPerMinute: 10 }),
+      operatorEntry: noOperatorCredentials.entryFor,
+    },
+    authentication: createAuthentication(await openKeyRing(dataDir, { onTrouble: () => {} }), tokens),
+    rateLimits: createRateLimits(defaultLimits, now),
+    limits: defaultLimits,
+    webOrigin: { isLoopback: true, allowedHosts: [] },
+    metrics,
+    log: createLog('silent'),
+    lifecycle: { isReady: () => true, whenImpatient: () => () => {} },
+  }
+  await (await createServer(parts)).close()
+  await assert.rejects(
+    createServer(parts, (server) => {
+      server.get('/forgotten', (_, reply) => reply.send('open to everyone'))
+    }),
+    /the route GET \/forgotten does not declare its access/,
+  )
+})
+
+test('wrong settings and damaged files keep the server from starting, and are named', async (t) => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
+  t.after(() => rm(dataDir, { recursive: true }))
+  const start = (config: object) =>
+    startService({ dataDir, config: { ...defaultConfig, ...config }, log: createLog('silent') })
+  await assert.rejects(start({ operatorFile: join(dataDir, 'gone.json') }), {
+    name: 'ConfigError',
+    message: 'CREDENCE_OPERATOR_FILE: the file: expected the path of a readable file (ENOENT)',
+  })
+  await writeFile(join(dataDir, 'keys.json'), 'damaged')
+  await assert.rejects(start({}), { name: 'KeysError' })
+})
+
+test('a port that is taken is an error, and nothing is left behind', async (t) => {
+  const api = await startApi(t)
+  await assert.rejects(
+    startService({
+      dataDir: api.dataDir,
+      port: api.port,
+      config: defaultConfig,
+      log: createLog('silent'),
+    }),
+    { code: 'EADDRINUSE' },
+  )
+})
+
+test('stand-in endpoints are warned about by name', async (t) => {
+  const endpoints = new Map([['acme.okta.com', new URL('http://127.0.0.1:1')]])
+  const api = await startApi(t, { config: { endpoints } })
+  assert.match(api.log(), /"level":"warn".*"hosts":\["acme\.okta\.com"\].*CREDENCE_ENDPOINTS is set/)
+})
+
+test('each request is one line of the log, with an id that the answer has too', async (t) => {
+  const api = await startApi(t)
+  const before = api.log().length
+  const answer = await api.validate({
+    domain: 'acme.example',
+    integration_type: 'ACME',
+    secrets: { api_token: 'valid' },
+  })
+  await api.call({ path: '/nope?query=canary', headers: { 'x-request-id': 'bad id\t' } })
+  await api.call({ path: '/healthz', headers: { 'x-request-id': 'trace-0123456789' } })
+  const lines = api
+    .log()
+    .slice(before)
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  assert.equal(lines.length, 3)
+  assert.partialDeepStrictEqual(lines[0], {
+    level: 'info',
+    request_id: answer.headers['x-request-id'],
+    method: 'POST',
+    route: validatePath,
+    status: 200,
+    caller: `key:${api.keys.id}`,
+    msg: 'request',
+  })
+  assert.match(lines[1].request_id, /^[0-9a-f-]{36}$/)
+  assert.equal(lines[1].route, 'unmatched')
+  assert.equal(lines[2].request_id, 'trace-0123456789')
+  assert.ok(!api.log().includes('canary'))
+})
+
+test('metrics count requests by route and verdicts by source, and tell how late the event loop is', async (t) => {
+  const api = await startApi(t)
+  for (const api_token of ['valid', 'wrong', 'down'])
+    await api.validate({ domain: 'acme.example', integration_type: 'ACME', secrets: { api_token } })
+  await api.call({ path: `/nope/${'x'.repeat(100)}` })
+  const { text, headers } = await api.call({ path: '/metrics' })
+  assert.match(String(headers['content-type']), /^text\/plain/)
+  for (const line of [
+    `credence_http_request_duration_seconds_count{method="POST",route="${validatePath}",status="200"} 1`,
+    `credence_http_request_duration_seconds_count{method="GET",route="unmatched",status="404"} 1`,
+    ...['valid', 'invalid', 'indeterminate'].map(
+      (verdict) => `credence_validation_duration_seconds_count{source="acme",verdict="${verdict}"} 1`,
+    ),
+    'credence_event_loop_delay_seconds{quantile="0.99"}',
+  ])
+    assert.ok(text.includes(line), line)
+})
+
+test('the data directory of a new server is its own', async (t) => {
+  const dataDir = join(await mkdtemp(join(tmpdir(), 'credence-api-')), 'new')
+  t.after(() => rm(join(dataDir, '..'), { recursive: true }))
+  const service = await startService({ dataDir, config: defaultConfig, log: createLog('silent') })
+  const { api_key } = await createKey({ dataDir, permissions: ['integrations_read'] })
+  assert.ok(!(await readFile(join(dataDir, 'keys.json'), 'utf8')).includes(api_key))
+  await service.close()
+})
