@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { readEndpoints } from './outbound/endpoints.ts'
 import { isHostName } from './outbound/host-name.ts'
+import type { VaultKeySettings } from './vault/keys.ts'
 
 /** A setting is not what it has to be. Names the variable and what was expected, never a value that may be secret. */
 export class ConfigError extends Error {
@@ -66,6 +67,9 @@ export interface OAuthIssuer {
 }
 
 export interface Config {
+  /** The operator's own PostgreSQL (DATABASE_URL); the embedded one in the data directory when undefined. Holds a password. */
+  readonly databaseUrl: string | undefined
+  readonly vaultKeys: VaultKeySettings
   /** Provider host → loopback origin (CREDENCE_ENDPOINTS); empty in production. */
   readonly endpoints: ReadonlyMap<string, URL>
   /** The operator's own credentials (CREDENCE_OPERATOR_FILE); see store/operator.ts. */
@@ -81,6 +85,8 @@ export interface Config {
 
 /** The configuration of a server about which nothing was said. */
 export const defaultConfig: Config = {
+  databaseUrl: undefined,
+  vaultKeys: {},
   endpoints: new Map(),
   operatorFile: undefined,
   customDomains: [],
@@ -96,6 +102,18 @@ type Environment = Readonly<Record<string, string | undefined>>
 export const variable = (name: string, environment: Environment = process.env): string | undefined =>
   environment[name]
 
+/** DATABASE_URL, for commands that need the database and nothing else. */
+export const readDatabaseUrl = (environment: Environment = process.env): string | undefined =>
+  environment.DATABASE_URL?.trim() || undefined
+
+/** Where the vault keys are, for commands that need nothing else. */
+export const readVaultKeySettings = (environment: Environment = process.env): VaultKeySettings => ({
+  text: environment.CREDENCE_VAULT_KEY?.trim() || undefined,
+  file: environment.CREDENCE_VAULT_KEY_FILE?.trim() || undefined,
+  command: environment.CREDENCE_VAULT_KEY_COMMAND?.trim() || undefined,
+  environment: { PATH: environment.PATH, HOME: environment.HOME },
+})
+
 /**
  * Reads the configuration.
  *
@@ -107,6 +125,8 @@ export function readConfig(environment: Environment = process.env): Config {
     return value === undefined || value === '' ? undefined : value
   }
   return {
+    databaseUrl: readDatabaseUrl(environment),
+    vaultKeys: readVaultKeySettings(environment),
     endpoints: fromFile('CREDENCE_ENDPOINTS', setting('CREDENCE_ENDPOINTS'), readEndpoints) ?? new Map(),
     operatorFile: setting('CREDENCE_OPERATOR_FILE'),
     customDomains: hostList('CREDENCE_CUSTOM_DOMAINS', setting('CREDENCE_CUSTOM_DOMAINS')),

@@ -5,23 +5,33 @@ import { errorLine } from './api/error-line.ts'
 import { createTokenVerifier } from './api/oauth.ts'
 import type { Lifecycle } from './api/parts.ts'
 import { createRateLimits } from './api/rate-limits.ts'
+import { createRefusalTrail } from './api/refusals.ts'
 import { createServer } from './api/server.ts'
 import { type Config, ConfigError } from './config.ts'
+import { createConfigs } from './configs/configs.ts'
 import { createOutbound, type Outbound } from './outbound/outbound.ts'
 import { isLoopbackAddress } from './outbound/public-address.ts'
 import { type AnySource, createSources } from './sources/registry.ts'
-import { openKeyRing } from './store/keys.ts'
+import { type Database, openDatabase } from './store/database.ts'
+import { watchDatabase } from './store/database-watch.ts'
+import { openKeyRing } from './store/key-ring.ts'
+import { createLeases } from './store/leases.ts'
 import { noOperatorCredentials, OperatorFileError, readOperatorFile } from './store/operator.ts'
+import { type AllOperatorCredentials, createOperatorCredentials } from './store/operator-credentials.ts'
+import { createRateWindows } from './store/rate-windows.ts'
+import { openVault } from './store/vault-keys.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { createGuessGuard } from './validation/guess-guard.ts'
+import { loadVaultKeys } from './vault/keys.ts'
+import type { Vault } from './vault/vault.ts'
 
 export interface ServiceOptions {
   /** Address to bind; 127.0.0.1 by default. */
   readonly host?: string
   /** 0 by default: any free port. */
   readonly port?: number
-  /** Where keys.json lives; made when it does not exist. */
+  /** Where the embedded database lives; made when it does not exist. */
   readonly dataDir: string
   readonly config: Config
   /** The way out; by default one that `config.endpoints` describes. The demo trusts its own authority with another. */
@@ -33,6 +43,8 @@ export interface ServiceOptions {
 }
 
 export interface RunningService {
+  /** Open as long as the server runs. */
+  readonly database: Database
   /** `http://127.0.0.1:8080`, without a final slash. */
   readonly url: string
   /** Stops accepting, lets what is under way be answered, and ends within 10 s. Safe to call twice. */
@@ -41,27 +53,52 @@ export interface RunningService {
 
 /** When shutting down: how long validations may go on before they are told to stop, in milliseconds. */
 const patienceMs = 7_000
+/** When stored credentials are validated again, in milliseconds. */
+const revalidateAfterMs = 6 * 3_600_000
 /** And how long connections may stay open, in milliseconds. */
 const cutOffMs = 9_000
 
 /**
  * Starts the server.
  *
- * @throws ConfigError for a setting or a file it names, KeysError for damaged keys, and what listening throws
+ * @throws ConfigError for a setting or a file it names, VaultKeysError for keys that are missing or wrong,
+ * DatabaseUnavailable or EmbeddedPostgresError for the database, and what listening throws
  */
 export async function startService(options: ServiceOptions): Promise<RunningService> {
-  const { host = '127.0.0.1', port = 0, dataDir, config } = options
+  const { dataDir, config } = options
   const log = options.log ?? createLog(config.logLevel)
   const sources = options.sources ?? createSources({ customDomains: config.customDomains })
+  // Before the database: what is wrong with the settings is told without one being made.
+  const operatorFile = await readOperator(config.operatorFile, sources)
+  const vaultKeys = await loadVaultKeys(config.vaultKeys)
+  await mkdir(dataDir, { recursive: true, mode: 0o700 })
+  const database = await openDatabase({
+    dataDirectory: dataDir,
+    ...(config.databaseUrl !== undefined && { url: config.databaseUrl }),
+  })
+  try {
+    const vault = await openVault(database, vaultKeys)
+    const operator = createOperatorCredentials({ database, vault, sources, file: operatorFile })
+    return await serve({ ...options, log, sources, database, vault, operator })
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+}
+
+interface Opened {
+  readonly log: Log
+  readonly sources: readonly AnySource[]
+  readonly database: Database
+  readonly vault: Vault
+  readonly operator: AllOperatorCredentials
+}
+
+async function serve(options: ServiceOptions & Opened): Promise<RunningService> {
+  const { host = '127.0.0.1', port = 0, config, log, sources, database, vault, operator } = options
   const outbound = options.outbound ?? createOutbound({ endpoints: config.endpoints })
   const now = () => new Date()
 
-  await mkdir(dataDir, { recursive: true, mode: 0o700 })
-  const keys = await openKeyRing(dataDir, {
-    onTrouble: (error) =>
-      log.error({ error: errorLine(error) }, 'keys.json cannot be read: the last good keys stay in force'),
-  })
-  const operator = await readOperator(config.operatorFile, sources)
   const tokens = createTokenVerifier(config.oauthIssuers, {
     now,
     onTrouble: (issuer, error) =>
@@ -75,16 +112,46 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
 
   const metrics = createMetrics()
   const ending = createLifecycle()
+  const leases = createLeases(createRateWindows(database))
+  const refusals = createRefusalTrail(database, (error) =>
+    log.error({ error: errorLine(error) }, 'refused authentications could not be written to the audit trail'),
+  )
+  const watch = watchDatabase(database, {
+    onLost: (reason) => log.error({ error: errorLine(reason) }, 'the database does not answer'),
+    onFound: () => log.info('the database answers again'),
+  })
+  const validation = {
+    tools: { openHttp: outbound.open, now },
+    guard: createGuessGuard({
+      attemptsPerMinute: config.limits.unprovenAttempts,
+      spendShared: (subject) => leases.spend(`attempts:${subject}`, config.limits.unprovenAttempts),
+    }),
+    operatorEntry: operator.entryFor,
+  }
   const server = await createServer({
     sources,
-    validation: {
-      tools: { openHttp: (rules, signal) => outbound.open(rules, signal), now },
-      guard: createGuessGuard({ attemptsPerMinute: config.limits.unprovenAttempts }),
-      operatorEntry: operator.entryFor,
-    },
-    authentication: createAuthentication(keys, tokens),
-    rateLimits: createRateLimits(config.limits, now),
+    validation,
+    configs: createConfigs({
+      database,
+      vault,
+      sources,
+      validation,
+      operatorRegistrations: operator.servicesFor,
+      now,
+      schedule: (_, at) => ({
+        nextValidationAt: new Date(at.getTime() + revalidateAfterMs),
+        credentialsExpireAt: null,
+      }),
+      onStateChange: async () => {},
+      onReport: (source, { verdict, duration_ms }) =>
+        metrics.countValidation(source.name, verdict, duration_ms / 1000),
+      onTrouble: (error) => log.error({ error: errorLine(error) }, 'a configuration needs attention'),
+    }),
+    authentication: createAuthentication(openKeyRing(database), tokens, refusals),
+    rateLimits: createRateLimits(config.limits, leases),
     limits: config.limits,
+    database,
+    isDatabaseAnswering: watch.isAnswering,
     webOrigin: { isLoopback: isLoopback(host), allowedHosts: config.allowedHosts },
     metrics,
     log,
@@ -102,8 +169,11 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     } finally {
       clearTimeout(cutOff)
       ending.finish()
+      watch.stop()
       metrics.close()
       await tokens.close()
+      await refusals.close()
+      await database.close()
       log.info('stopped')
       await new Promise<void>((resolve) => log.flush(() => resolve()))
     }
@@ -119,6 +189,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   log.info({ url }, 'listening')
   let ended: Promise<void> | undefined
   return {
+    database,
     url,
     close: () => {
       ended ??= end()

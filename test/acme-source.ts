@@ -125,6 +125,8 @@ const source = defineSource<Credentials, Session>({
   operator: {
     key: 'acme',
     schema: z.object({ token: z.string() }),
+    fields: [{ name: 'token', title: 'Token', help: '', secret: true, required: true, docs }],
+    describe: () => ({}),
     needed: ({ apiToken, admin }) => apiToken === undefined && admin !== undefined,
     complete: (credentials, entry) => ({ ...credentials, apiToken: (entry as { token: string }).token }),
   },

@@ -1,22 +1,33 @@
 /** Starting and stopping: what must be there before the server listens, and what is still answered when it ends. */
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { inspect } from 'node:util'
 import { createAuthentication } from '../src/api/authentication.ts'
 import { createTokenVerifier } from '../src/api/oauth.ts'
+import type { ServerParts } from '../src/api/parts.ts'
 import { createRateLimits } from '../src/api/rate-limits.ts'
 import { createServer } from '../src/api/server.ts'
 import { defaultConfig, defaultLimits } from '../src/config.ts'
+import { createConfigs } from '../src/configs/configs.ts'
 import { startService } from '../src/service.ts'
-import { createKey, openKeyRing } from '../src/store/keys.ts'
+import { openKeyRing } from '../src/store/key-ring.ts'
+import { createKey } from '../src/store/keys.ts'
+import { createLeases } from '../src/store/leases.ts'
 import { noOperatorCredentials } from '../src/store/operator.ts'
+import { createRateWindows } from '../src/store/rate-windows.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
+import { generateVaultKey, readVaultKeys } from '../src/vault/keys.ts'
+import { createVault } from '../src/vault/vault.ts'
 import { createAcme } from './acme-source.ts'
 import { headersOf, startApi, validatePath } from './api-server.ts'
+import { freshDatabase, freshDatabaseUrl } from './fresh-database.ts'
+
+const vaultKeys = { text: generateVaultKey() }
 
 const hanging = { domain: 'acme.example', integration_type: 'ACME', secrets: { api_token: 'hang' } }
 
@@ -67,8 +78,6 @@ test('connections that are still answered after the server was asked to end are 
 })
 
 test('a route that does not say whom it serves keeps the server from starting', async (t) => {
-  const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
-  t.after(() => rm(dataDir, { recursive: true }))
   const now = () => new Date()
   const acme = createAcme()
   const metrics = createMetrics()
@@ -77,15 +86,32 @@ test('a route that does not say whom it serves keeps the server from starting', 
     metrics.close()
     await tokens.close()
   })
-  const parts = {
-    sources: [acme.source],
-    validation: {
-      tools: { openHttp: acme.outbound.open, now },
-      guard: createGuessGuard({ attemptsPerMinute: 10 }),
-      operatorEntry: noOperatorCredentials.entryFor,
-    },
-    authentication: createAuthentication(await openKeyRing(dataDir, { onTrouble: () => {} }), tokens),
-    rateLimits: createRateLimits(defaultLimits, now),
+  const database = await freshDatabase(t)
+  const sources = [acme.source]
+  const validation = {
+    tools: { openHttp: acme.outbound.open, now },
+    guard: createGuessGuard({ attemptsPerMinute: 10 }),
+    operatorEntry: noOperatorCredentials.entryFor,
+  }
+  const parts: ServerParts = {
+    sources,
+    validation,
+    configs: createConfigs({
+      database,
+      vault: createVault(readVaultKeys(generateVaultKey())),
+      sources,
+      validation,
+      operatorRegistrations: async () => [],
+      now,
+      schedule: (_, at) => ({ nextValidationAt: at, credentialsExpireAt: null }),
+      onStateChange: async () => {},
+      onReport: () => {},
+      onTrouble: () => {},
+    }),
+    database,
+    isDatabaseAnswering: () => true,
+    authentication: createAuthentication(openKeyRing(database), tokens, { note: () => {} }),
+    rateLimits: createRateLimits(defaultLimits, createLeases(createRateWindows(database))),
     limits: defaultLimits,
     webOrigin: { isLoopback: true, allowedHosts: [] },
     metrics,
@@ -105,13 +131,46 @@ test('wrong settings and damaged files keep the server from starting, and are na
   const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
   t.after(() => rm(dataDir, { recursive: true }))
   const start = (config: object) =>
-    startService({ dataDir, config: { ...defaultConfig, ...config }, log: createLog('silent') })
+    startService({
+      dataDir,
+      config: { ...defaultConfig, vaultKeys, ...config },
+      log: createLog('silent'),
+    })
   await assert.rejects(start({ operatorFile: join(dataDir, 'gone.json') }), {
     name: 'ConfigError',
     message: 'CREDENCE_OPERATOR_FILE: the file: expected the path of a readable file (ENOENT)',
   })
-  await writeFile(join(dataDir, 'keys.json'), 'damaged')
-  await assert.rejects(start({}), { name: 'KeysError' })
+  await assert.rejects(start({ vaultKeys: {} }), {
+    name: 'VaultKeysError',
+    message: /CREDENCE_VAULT_KEY/,
+  })
+  await assert.rejects(start({ databaseUrl: 'postgres://credence:hunter2@127.0.0.1:1/none' }), {
+    name: 'DatabaseUnavailable',
+    message: 'nothing listens at the address of the database (ECONNREFUSED)',
+  })
+  await assert.rejects(start({ databaseUrl: 'credence:hunter2' }), (error: Error) => {
+    assert.equal(error.name, 'DatabaseUnavailable')
+    assert.ok(!inspect(error).includes('hunter2'))
+    return true
+  })
+})
+
+test('a server without the key that sealed what is stored does not start, and names it', async (t) => {
+  const databaseUrl = await freshDatabaseUrl(t)
+  const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
+  t.after(() => rm(dataDir, { recursive: true }))
+  const start = (text: string) =>
+    startService({
+      dataDir,
+      config: { ...defaultConfig, databaseUrl, vaultKeys: { text } },
+      log: createLog('silent'),
+    })
+  const key = (byte: number) => Buffer.alloc(32, byte).toString('base64')
+  await (await start(`one:${key(1)}`)).close()
+  await assert.rejects(start(`one:${key(2)}`), {
+    name: 'VaultKeysError',
+    message: /the vault key one is not the key that was used under this id/,
+  })
 })
 
 test('a port that is taken is an error, and nothing is left behind', async (t) => {
@@ -120,7 +179,7 @@ test('a port that is taken is an error, and nothing is left behind', async (t) =
     startService({
       dataDir: api.dataDir,
       port: api.port,
-      config: defaultConfig,
+      config: { ...defaultConfig, vaultKeys, databaseUrl: api.databaseUrl },
       log: createLog('silent'),
     }),
     { code: 'EADDRINUSE' },
@@ -183,11 +242,19 @@ test('metrics count requests by route and verdicts by source, and tell how late 
     assert.ok(text.includes(line), line)
 })
 
-test('the data directory of a new server is its own', async (t) => {
+test('a new server makes its data directory and a database in it, and stops it at the end', async (t) => {
   const dataDir = join(await mkdtemp(join(tmpdir(), 'credence-api-')), 'new')
   t.after(() => rm(join(dataDir, '..'), { recursive: true }))
-  const service = await startService({ dataDir, config: defaultConfig, log: createLog('silent') })
-  const { api_key } = await createKey({ dataDir, permissions: ['integrations_read'] })
-  assert.ok(!(await readFile(join(dataDir, 'keys.json'), 'utf8')).includes(api_key))
+  const service = await startService({
+    dataDir,
+    config: { ...defaultConfig, vaultKeys },
+    log: createLog('silent'),
+  })
+  assert.equal(service.database.kind, 'embedded')
+  const { api_key } = await createKey({ database: service.database, permissions: ['integrations_read'] })
+  const headers = { 'dd-api-key': api_key }
+  assert.equal((await fetch(`${service.url}/api/v1/validate`, { headers })).status, 200)
+  assert.equal((await fetch(`${service.url}/readyz`)).status, 200)
   await service.close()
+  await assert.rejects(service.database.ping())
 })

@@ -89,7 +89,7 @@ test('every authenticated answer tells how the limit stands, errors too', async 
 test('beyond its limit a key pair is answered 429, and no other pair is', async (t) => {
   await insideAWindow(async () => {
     const api = await startApi(t, { config: { limits: { validationsPerCaller: 2, requestsPerCaller: 1 } } })
-    const other = await createKey({ dataDir: api.dataDir, permissions: ['integrations_read'] })
+    const other = await createKey({ database: api.database, permissions: ['integrations_read'] })
     for (let again = 0; again < 2; again += 1)
       assert.equal((await api.validate(attributes('valid'))).status, 200)
     for (let again = 0; again < 3; again += 1)
@@ -104,9 +104,6 @@ test('beyond its limit a key pair is answered 429, and no other pair is', async 
         2,
       )
     const otherKeys = { 'dd-api-key': other.api_key, 'dd-application-key': other.application_key }
-    // The server looks at its keys again half a second after it last did.
-    while ((await api.validate(attributes('valid'), { headers: otherKeys })).status === 403)
-      await new Promise(setImmediate)
     assert.equal((await api.validate(attributes('valid'), { headers: otherKeys })).status, 200)
   })
 })

@@ -9,9 +9,12 @@ import { type Config, defaultConfig, type Limits } from '../src/config.ts'
 import type { Outbound } from '../src/outbound/outbound.ts'
 import { startService } from '../src/service.ts'
 import type { AnySource } from '../src/sources/registry.ts'
+import type { Database } from '../src/store/database.ts'
 import { createKey } from '../src/store/keys.ts'
 import { createLog } from '../src/telemetry/log.ts'
+import { generateVaultKey } from '../src/vault/keys.ts'
 import { createAcme } from './acme-source.ts'
+import { freshDatabaseUrl } from './fresh-database.ts'
 
 export const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
 
@@ -34,6 +37,8 @@ export interface Api {
   readonly url: string
   readonly port: number
   readonly dataDir: string
+  readonly database: Database
+  readonly databaseUrl: string
   readonly keys: { readonly id: string; readonly api_key: string; readonly application_key: string }
   /** Everything the server logged so far. */
   log(): string
@@ -63,20 +68,34 @@ const roomy: Limits = {
 
 export async function startApi(test: TestContext, options: ApiOptions = {}): Promise<Api> {
   const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
-  const keys = await createKey({ dataDir, permissions: options.permissions ?? ['integrations_read'] })
+  const ends: (() => unknown)[] = []
+  const lasting = { after: (end: () => unknown) => ends.push(end) }
+  test.after(async () => {
+    // The last one first: the database goes when nobody uses it any more.
+    for (const end of ends.reverse()) await end()
+  })
+  const databaseUrl = options.config?.databaseUrl ?? (await freshDatabaseUrl(lasting))
   const acme = createAcme()
   const lines: string[] = []
   const service = await startService({
     dataDir,
-    config: { ...defaultConfig, ...options.config, limits: { ...roomy, ...options.config?.limits } },
+    config: {
+      ...defaultConfig,
+      vaultKeys: { text: generateVaultKey() },
+      ...options.config,
+      databaseUrl,
+      limits: { ...roomy, ...options.config?.limits },
+    },
     sources: options.sources ?? [acme.source],
     outbound: options.outbound ?? acme.outbound,
     log: createLog('trace', { write: (line) => lines.push(line) }),
     ...(options.host !== undefined && { host: options.host }),
   })
+  const { database } = service
+  const keys = await createKey({ database, permissions: options.permissions ?? ['integrations_read'] })
   const port = Number(new URL(service.url).port)
   const agent = new Agent({ connections: 256, pipelining: 1 })
-  test.after(async () => {
+  lasting.after(async () => {
     await agent.destroy()
     await service.close()
     await rm(dataDir, { recursive: true })
@@ -97,6 +116,8 @@ export async function startApi(test: TestContext, options: ApiOptions = {}): Pro
     url: service.url,
     port,
     dataDir,
+    database,
+    databaseUrl,
     keys,
     log: () => lines.join(''),
     call,

@@ -268,13 +268,11 @@ test("the operator's credentials serve what they are bound to; any other domain 
   assert.equal(random.status, 400)
   assert.deepEqual(await ask('other.example'), random)
   const other = await createKey({
-    dataDir: api.dataDir,
+    database: api.database,
     permissions: ['integrations_read'],
     organization: 'other',
   })
   const { dd } = { dd: { 'dd-api-key': other.api_key, 'dd-application-key': other.application_key } }
-  // The server looks at its keys again half a second after it last did.
-  while ((await ask('other.example', dd)).status === 403) await new Promise(setImmediate)
   assert.equal((await ask('other.example', dd)).status, 200)
   assert.deepEqual(await ask('acme.example', dd), random)
 })

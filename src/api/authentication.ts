@@ -1,9 +1,12 @@
 /** Who is asking, and what they may do: decided by the matched route and the headers, before a body is read. */
 import type { FastifyRequest } from 'fastify'
-import type { Key, KeyRing, Organization } from '../store/keys.ts'
+import type { KeyRing } from '../store/key-ring.ts'
+import type { Key } from '../store/keys.ts'
+import { type Organization, OrganizationError } from '../store/organizations.ts'
 import type { Permission } from '../store/permissions.ts'
-import { forbidden, permissionMissing } from './errors.ts'
+import { forbidden, permissionMissing, RequestError } from './errors.ts'
 import type { TokenVerifier } from './oauth.ts'
+import type { RefusalTrail, ShownCredentials } from './refusals.ts'
 
 /**
  * What a route asks of its callers. Every route declares one; one that does not keeps the server from starting.
@@ -36,62 +39,98 @@ export const hasKeysInQuery = (query: unknown) =>
 
 export interface Authentication {
   /**
-   * The caller of a route that is not public.
+   * The caller of a route that is not public; a promise only where something has to be waited for.
    *
    * @throws RequestError `forbidden` when keys or token are missing or wrong
+   * @throws DatabaseUnavailable when nobody can tell
    */
-  callerOf(request: FastifyRequest, access: Exclude<Access, 'public'>): Promise<Caller>
+  callerOf(request: FastifyRequest, access: Exclude<Access, 'public'>): Caller | Promise<Caller>
 }
 
-const callerByKey = (key: Key): Caller => ({
-  id: `key:${key.id}`,
-  organization: key.organization,
-  permissions: new Set(key.permissions),
-  key,
-})
-
 /** @see https://docs.datadoghq.com/account_management/api-app-keys/ for the headers */
-export function createAuthentication(keys: KeyRing, tokens: TokenVerifier): Authentication {
-  const byKeys = async (request: FastifyRequest): Promise<Caller | undefined> => {
-    const apiKey = textOf(request.headers['dd-api-key'])
-    const applicationKey = textOf(request.headers['dd-application-key'])
-    if (applicationKey === undefined) return undefined
-    const key = isAccessToken(applicationKey)
-      ? await keys.findAccessToken(applicationKey)
-      : apiKey && (await keys.findPair(apiKey, applicationKey))
-    return key ? callerByKey(key) : undefined
+export function createAuthentication(
+  keys: KeyRing,
+  tokens: TokenVerifier,
+  refusals: Pick<RefusalTrail, 'note'>,
+): Authentication {
+  /** Callers by key, made once for each: keys do not change while they are in force. */
+  const callers = new WeakMap<Key, Caller>()
+  const callerByKey = (key: Key | undefined): Caller => {
+    if (key === undefined) throw forbidden()
+    const known = callers.get(key)
+    if (known !== undefined) return known
+    const caller = {
+      id: `key:${key.id}`,
+      organization: key.organization,
+      permissions: new Set(key.permissions),
+      key,
+    }
+    callers.set(key, caller)
+    return caller
+  }
+  const caller = (key: ReturnType<KeyRing['findApiKey']>): Caller | Promise<Caller> =>
+    key instanceof Promise ? key.then(callerByKey) : callerByKey(key)
+
+  const byKeys = ({ headers }: FastifyRequest): Caller | Promise<Caller> => {
+    const apiKey = textOf(headers['dd-api-key'])
+    const applicationKey = textOf(headers['dd-application-key'])
+    if (applicationKey === undefined) throw forbidden()
+    if (isAccessToken(applicationKey)) return caller(keys.findAccessToken(applicationKey))
+    if (apiKey === undefined) throw forbidden()
+    return caller(keys.findPair(apiKey, applicationKey))
   }
 
-  const byToken = async (token: string): Promise<Caller | undefined> => {
-    if (isAccessToken(token)) {
-      const key = await keys.findAccessToken(token)
-      return key && callerByKey(key)
-    }
+  const byIssuedToken = async (token: string): Promise<Caller> => {
     const proven = await tokens.verify(token)
-    return (
-      proven && {
-        id: `token:${JSON.stringify([proven.issuer, proven.subject])}`,
-        organization: keys.organization(proven.organization),
-        permissions: proven.scopes,
-      }
-    )
+    if (proven === undefined) throw forbidden()
+    return {
+      id: `token:${JSON.stringify([proven.issuer, proven.subject])}`,
+      organization: await organizationOf(proven.organization),
+      permissions: proven.scopes,
+    }
+  }
+
+  const organizationOf = async (nameOrId: string): Promise<Organization> => {
+    try {
+      return await keys.organization(nameOrId)
+    } catch (error) {
+      // The issuer named something that is no organisation's name.
+      throw error instanceof OrganizationError ? forbidden() : error
+    }
+  }
+
+  const judge = (request: FastifyRequest, access: Access): Caller | Promise<Caller> => {
+    if (hasKeysInQuery(request.query)) throw forbidden()
+    if (access === 'api_key') return caller(keys.findApiKey(textOf(request.headers['dd-api-key']) ?? ''))
+    // A bearer token is judged alone: keys beside it must not rescue one that was refused.
+    const token = bearerToken(request.headers.authorization)
+    if (token === undefined) return byKeys(request)
+    return isAccessToken(token) ? caller(keys.findAccessToken(token)) : byIssuedToken(token)
   }
 
   return {
-    async callerOf(request, access) {
-      if (hasKeysInQuery(request.query)) throw forbidden()
-      if (access === 'api_key') {
-        const key = await keys.findApiKey(textOf(request.headers['dd-api-key']) ?? '')
-        if (key === undefined) throw forbidden()
-        return callerByKey(key)
+    callerOf(request, access) {
+      const noteRefusal = (error: unknown): never => {
+        if (error instanceof RequestError && error.code === 'forbidden')
+          refusals.note(request, shownBy(request))
+        throw error
       }
-      // A bearer token is judged alone: keys beside it must not rescue one that was refused.
-      const token = bearerToken(request.headers.authorization)
-      const caller = token === undefined ? await byKeys(request) : await byToken(token)
-      if (caller === undefined) throw forbidden()
-      return caller
+      try {
+        const found = judge(request, access)
+        return found instanceof Promise ? found.catch(noteRefusal) : found
+      } catch (error) {
+        return noteRefusal(error)
+      }
     },
   }
+}
+
+function shownBy({ query, headers }: FastifyRequest): ShownCredentials {
+  if (hasKeysInQuery(query)) return 'keys_in_address'
+  const token = bearerToken(headers.authorization) ?? textOf(headers['dd-application-key'])
+  if (token !== undefined && isAccessToken(token)) return 'access_token'
+  if (bearerToken(headers.authorization) !== undefined) return 'bearer_token'
+  return token === undefined && headers['dd-api-key'] === undefined ? 'nothing' : 'keys'
 }
 
 /** @throws RequestError `forbidden` when the caller lacks what the route asks for */
@@ -105,4 +144,5 @@ const isAccessToken = (text: string) => text.startsWith('ddpat_') || text.starts
 const textOf = (header: string | string[] | undefined) =>
   typeof header === 'string' && header !== '' ? header : undefined
 
-const bearerToken = (header: string | undefined) => /^bearer +(\S+)$/i.exec(header ?? '')?.[1]
+const bearerToken = (header: string | undefined) =>
+  header === undefined ? undefined : /^bearer +(\S+)$/i.exec(header)?.[1]

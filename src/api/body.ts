@@ -35,6 +35,7 @@ export function acceptJsonBodies(server: FastifyInstance): void {
       if (!isUtf8Json(type)) throw new RequestError('unsupported_media_type', unsupportedMediaType)
       const decode = decoderOf(coding)
       const coded = await collect(payload, Number(length ?? 0))
+      if (coded.length === 0 && request.routeOptions.config.isBodyOptional === true) return undefined
       return parse(decode === undefined ? coded : decompress(decode, coded))
     },
   )

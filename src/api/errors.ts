@@ -1,6 +1,7 @@
 /** The error form: one table of what went wrong → status, and the only place that writes an error body. */
 import type { FastifyError, FastifyReply } from 'fastify'
 import { z } from 'zod'
+import { isUnavailable } from '../store/unavailable.ts'
 import { reportSchema } from '../validation/report.ts'
 
 /** What a caller did wrong, or what kept us from answering. Anything else that is thrown is a bug: 500. */
@@ -74,11 +75,14 @@ export function sendJson(reply: FastifyReply, body: string): void {
   reply.header('content-type', 'application/json').send(body)
 }
 
+const databaseUnavailable = "This server's database cannot be used at the moment. Try again."
+
 /** What is said of an error, or undefined when it is a bug of ours. */
 export function describeRequestError(
   error: unknown,
 ): { status: number; errors: readonly string[] } | undefined {
   if (error instanceof RequestError) return error
+  if (isUnavailable(error)) return { status: 503, errors: [databaseUnavailable] }
   const { statusCode, code } = error as Partial<FastifyError>
   if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return { status: 415, errors: [unsupportedMediaType] }
   // Fastify's own refusals. Its texts may repeat the input, so the status speaks for itself.

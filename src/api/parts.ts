@@ -1,5 +1,7 @@
 /** What the server is made of, handed in by whoever composes it. */
+import type { Configs } from '../configs/configs.ts'
 import type { AnySource } from '../sources/registry.ts'
+import type { Database } from '../store/database.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { GuardedValidationParts } from '../validation/guarded-validation.ts'
@@ -9,6 +11,10 @@ import type { Limits, RateLimits } from './rate-limits.ts'
 import type { WebOriginPolicy } from './web-origin.ts'
 
 export interface ServerParts {
+  readonly configs: Configs
+  readonly database: Pick<Database, 'query'>
+  /** As far as is known: looked at every second. */
+  isDatabaseAnswering(): boolean
   readonly sources: readonly AnySource[]
   readonly validation: GuardedValidationParts
   readonly authentication: Authentication
@@ -34,6 +40,8 @@ declare module 'fastify' {
     access?: Access
     /** Which limit its requests count against; `requests` unless given. */
     limit?: 'validations'
+    /** A JSON body may be announced and be empty; otherwise that is refused. */
+    isBodyOptional?: boolean
     /** `json_api`: refusals are error objects of JSON:API instead of texts. */
     errorForm?: 'json_api'
   }

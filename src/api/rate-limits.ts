@@ -1,9 +1,10 @@
 /** Limits per caller and per target, in calendar-aligned windows, and the headers that tell about them. */
 import type { FastifyReply } from 'fastify'
-import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import type { Leases } from '../store/leases.ts'
+import { windowMs } from '../store/rate-windows.ts'
 
 /** Length of a window, in seconds. Windows start at whole multiples of it since 1970. */
-export const periodSeconds = 60
+export const periodSeconds = windowMs / 1000
 
 /** Requests per window. */
 export interface Limits {
@@ -29,27 +30,26 @@ export interface Standing {
   readonly isExceeded: boolean
 }
 
+/** Counts for all nodes together; a promise only where they have to be asked. */
 export interface RateLimits {
   /** Counts a request of a caller. */
-  countCaller(name: 'validations' | 'requests', callerId: string): Promise<Standing>
+  countCaller(name: 'validations' | 'requests', callerId: string): Standing | Promise<Standing>
   /** Counts a validation of a target, whoever of the organisation asks. */
-  countTarget(organizationId: string, integrationType: string, domain: string): Promise<Standing>
+  countTarget(organizationId: string, integrationType: string, domain: string): Standing | Promise<Standing>
 }
 
-export function createRateLimits(limits: Limits, now: () => Date): RateLimits {
-  const limiter = (name: LimitName, points: number) => {
-    const counts = new RateLimiterMemory({ keyPrefix: name, points, duration: periodSeconds })
-    return async (key: string): Promise<Standing> => {
-      const seconds = Math.floor(now().getTime() / 1000)
-      // The number of the window is part of the key: a count never outlives its window, and the library forgets it soon after.
-      const outcome = await counts.consume(`${Math.floor(seconds / periodSeconds)}:${key}`).catch(asExceeded)
-      return {
-        name,
-        limit: points,
-        remaining: Math.max(0, points - outcome.consumedPoints),
-        resetSeconds: periodSeconds - (seconds % periodSeconds),
-        isExceeded: outcome.consumedPoints > points,
-      }
+export function createRateLimits(limits: Limits, leases: Leases): RateLimits {
+  const limiter = (name: LimitName, limit: number) => {
+    const standing = ({ isGranted, remaining, resetSeconds }: Awaited<ReturnType<Leases['spend']>>) => ({
+      name,
+      limit,
+      remaining,
+      resetSeconds,
+      isExceeded: !isGranted,
+    })
+    return (key: string): Standing | Promise<Standing> => {
+      const spent = leases.spend(`${name}:${key}`, limit)
+      return spent instanceof Promise ? spent.then(standing) : standing(spent)
     }
   }
   const callers = {
@@ -61,12 +61,6 @@ export function createRateLimits(limits: Limits, now: () => Date): RateLimits {
     countCaller: (name, callerId) => callers[name](callerId),
     countTarget: (...target) => targets(JSON.stringify(target)),
   }
-}
-
-/** The library rejects with the count when it is exceeded, and with an error when something is wrong. */
-function asExceeded(rejection: unknown): RateLimiterRes {
-  if (rejection instanceof RateLimiterRes) return rejection
-  throw rejection
 }
 
 /**

@@ -19,6 +19,7 @@ import {
   describeRequestError,
   errorBody,
   phraseOf,
+  RequestError,
   schemaFault,
   sendErrors,
   sendJson,
@@ -26,6 +27,8 @@ import {
 } from './errors.ts'
 import type { ServerParts } from './parts.ts'
 import { sendStanding } from './rate-limits.ts'
+import { auditRoutes } from './routes/audit.ts'
+import { configRoutes } from './routes/configs.ts'
 import { describeApi } from './routes/description.ts'
 import { healthRoutes } from './routes/health.ts'
 import { keyCheckRoutes } from './routes/key-checks.ts'
@@ -171,6 +174,8 @@ export async function createServer(
       sendErrors(reply, 500, [`Internal error. The log has the details under request id ${request.id}.`])
       return
     }
+    if (said.status === 503 && !(error instanceof RequestError))
+      log.warn({ request_id: request.id, error: errorLine(error) }, 'the database cannot be used')
     if (said.status === 503 || said.status === 429) {
       if (!reply.hasHeader('retry-after'))
         reply.header('retry-after', reply.getHeader('x-ratelimit-reset') ?? 30)
@@ -208,6 +213,8 @@ export async function createServer(
   healthRoutes(server, parts)
   keyCheckRoutes(server)
   validateRoute(server, parts)
+  configRoutes(server, parts)
+  auditRoutes(server, parts)
   addRoutes(server)
   await server.ready()
   return server

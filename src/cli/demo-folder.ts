@@ -1,11 +1,13 @@
 /** What the demo keeps in its data directory, so that it goes on from there when it is started again. */
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { access, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Organisation } from '../../sandbox/organisation.ts'
 import type { ExampleAttributes } from '../../sandbox/provider.ts'
+import type { Database } from '../store/database.ts'
 import { createKey, listKeys } from '../store/keys.ts'
+import { generateVaultKey } from '../vault/keys.ts'
 import { CommandError } from './exit-codes.ts'
 
 /** Whose requests the demo answers: the same as of keys made with `credence keys create` and nothing else. */
@@ -15,19 +17,33 @@ const keysSchema = z.object({ id: z.string(), api_key: z.string(), application_k
 export type DemoKeys = z.infer<typeof keysSchema>
 
 /** The demo's key pair: the one printed before while it is in force, otherwise a new one. */
-export async function demoKeys(dataDir: string): Promise<DemoKeys> {
+export async function demoKeys(dataDir: string, database: Database): Promise<DemoKeys> {
   const path = join(dataDir, 'demo.json')
   const kept = await readKeys(path)
   const isInForce = async (keys: DemoKeys) =>
-    (await listKeys({ dataDir })).some((key) => key.id === keys.id && key.revokedAt === undefined)
+    (await listKeys({ database })).some((key) => key.id === keys.id && key.revokedAt === undefined)
   if (kept !== undefined && (await isInForce(kept))) return kept
   const made = await createKey({
-    dataDir,
-    permissions: ['integrations_read'],
+    database,
+    permissions: ['admin'],
     organization: demoOrganization,
+    name: 'demo',
+    actor: { id: 'system' },
   })
   await writePrivately(path, made)
   return made
+}
+
+/** The file with the demo's own vault key, made at the first start. Without it nothing that was stored opens again. */
+export async function demoVaultKeyFile(dataDir: string): Promise<string> {
+  const path = resolve(dataDir, 'vault.key')
+  try {
+    await access(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    await writePrivately(path, `${generateVaultKey()}\n`)
+  }
+  return path
 }
 
 async function readKeys(path: string): Promise<DemoKeys | undefined> {

@@ -14,6 +14,7 @@ interface ShownDemo {
   /** The file of `curlConfigOf`. */
   readonly curlConfig: string
   readonly dataDir: string
+  readonly vaultKeyFile: string
 }
 
 const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
@@ -71,7 +72,10 @@ export async function showDemo(demo: ShownDemo, style: Style): Promise<void> {
       "With '?include=report' at the end of the address the answer holds every check; with -H 'accept: text/event-stream' each is sent as it ends.",
     ),
     ...paragraph(
-      `Keys and examples are kept in ${printable(demo.dataDir)} and stay the same next time. Running until Ctrl-C.`,
+      `The vault key that seals stored secrets was made for this demo; it is in ${printable(demo.vaultKeyFile)}, which its owner alone may read.`,
+    ),
+    ...paragraph(
+      `Keys, examples and database are kept in ${printable(demo.dataDir)} and stay the same next time. Running until Ctrl-C.`,
     ),
   )
 }

@@ -4,11 +4,11 @@ import type { Command } from 'commander'
 import type { Organisation } from '../../sandbox/organisation.ts'
 import { ConfigError, readConfig, variable } from '../config.ts'
 import { createOutbound } from '../outbound/outbound.ts'
-import { KeysError } from '../store/keys.ts'
 import { dataDirOption, describeFailure } from './data-dir.ts'
 import {
   type DemoKeys,
   demoKeys,
+  demoVaultKeyFile,
   type ExampleFile,
   writeExamples,
   writeOperatorFile,
@@ -54,6 +54,7 @@ interface Demo {
   readonly url: string
   readonly keys: DemoKeys
   readonly examples: readonly ExampleFile[]
+  readonly vaultKeyFile: string
   close(): Promise<void>
 }
 
@@ -63,6 +64,7 @@ async function start({ port, dataDir, json }: DemoOptions): Promise<Demo> {
   const { createOrganisation } = await import('../../sandbox/organisation.ts')
   const { KeyFileError, storedKeys } = await import('../../sandbox/keys.ts')
   const { startService } = await import('../service.ts')
+  const { describeStoreFailure } = await import('./store-failure.ts')
   const closers: (() => Promise<void>)[] = []
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one()
@@ -83,14 +85,17 @@ async function start({ port, dataDir, json }: DemoOptions): Promise<Demo> {
     const endpoints = new Map(
       Object.entries(sandbox.endpoints).map(([host, origin]) => [host, new URL(origin)]),
     )
+    const vaultKeyFile = await demoVaultKeyFile(dataDir)
     const config = {
       ...settings,
+      // Everything that the demo has is in its folder.
+      databaseUrl: undefined,
+      vaultKeys: { file: vaultKeyFile },
       endpoints,
       operatorFile: await writeOperatorFile(dataDir, organisation),
       // Between the examples, a line for each request would only be in the way.
       ...(!json && variable('CREDENCE_LOG_LEVEL') === undefined && { logLevel: 'error' as const }),
     }
-    const keys = await demoKeys(dataDir)
     const examples = await writeExamples(dataDir, examplesOf(organisation))
     const service = await startService({
       port,
@@ -102,12 +107,16 @@ async function start({ port, dataDir, json }: DemoOptions): Promise<Demo> {
       }),
     })
     closers.push(service.close)
-    return { url: service.url, keys, examples, close }
+    const keys = await demoKeys(dataDir, service.database)
+    return { url: service.url, keys, examples, vaultKeyFile, close }
   } catch (error) {
     await close()
-    if (error instanceof ConfigError || error instanceof KeysError || error instanceof KeyFileError)
-      throw new CommandError(error.message)
-    throw describeListening(error, '127.0.0.1', port) ?? describeFailure(error, dataDir)
+    if (error instanceof ConfigError || error instanceof KeyFileError) throw new CommandError(error.message)
+    throw (
+      describeListening(error, '127.0.0.1', port) ??
+      describeStoreFailure(error) ??
+      describeFailure(error, dataDir)
+    )
   }
 }
 

@@ -1,16 +1,8 @@
-/** `credence keys`: makes, lists and revokes the keys of a data directory, whether or not a server runs on it. */
+/** `credence keys`: makes, lists and revokes keys, whether or not a server runs. */
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import {
-  createAccessToken,
-  createKey,
-  type KeyListing,
-  KeysError,
-  listKeys,
-  revokeKey,
-} from '../store/keys.ts'
-import { isPermission, permissions } from '../store/permissions.ts'
-import { dataDirOption, describeFailure } from './data-dir.ts'
-import { CommandError } from './exit-codes.ts'
+import type { KeyListing } from '../store/keys.ts'
+import { permissionNames, resolvePermissions } from '../store/permissions.ts'
+import { dataDirOption } from './data-dir.ts'
 import { jsonLine, printable, write } from './terminal.ts'
 
 interface KeysOptions {
@@ -25,11 +17,12 @@ export function addKeysCommand(program: Command): void {
     .command('create')
     .description('make an API key with its application key, or an access token; shown this once')
     .addOption(
-      new Option('--permissions <list>', `separated by commas: ${permissions.join(', ')}`)
+      new Option('--permissions <list>', `separated by commas: ${permissionNames}`)
         .argParser(permissionList)
         .makeOptionMandatory(),
     )
-    .option('--organization <name>', 'whose key it is; made when it is new', 'default')
+    .option('--organization <name>', 'whose key it is, by name or id; made when it is new', 'default')
+    .option('--name <text>', 'to tell it from other keys')
     .addOption(
       new Option(
         '--access-token <kind>',
@@ -49,7 +42,7 @@ export function addKeysCommand(program: Command): void {
 
   keys
     .command('revoke')
-    .description('revoke a key for good')
+    .description('revoke a key for good; every server refuses it within seconds')
     .argument('<id>', 'as in keys list')
     .addOption(dataDirOption())
     .action(revoke)
@@ -60,64 +53,68 @@ function permissionList(text: string): string[] {
     .split(',')
     .map((name) => name.trim())
     .filter((name) => name !== '')
-  if (names.length === 0 || !names.every(isPermission)) {
-    throw new InvalidArgumentError(`There are ${permissions.join(', ')}.`)
+  if (names.length === 0 || resolvePermissions(names).unknown.length > 0) {
+    throw new InvalidArgumentError(`There are ${permissionNames}.`)
   }
   return names
 }
+
+/** Slow to load, and not needed by commands that only validate. */
+const store = async () => ({
+  ...(await import('./stored-data.ts')),
+  ...(await import('../store/keys.ts')),
+})
 
 async function create(
   options: KeysOptions & {
     readonly permissions: readonly string[]
     readonly organization: string
+    readonly name?: string
     readonly accessToken?: 'personal' | 'service'
   },
 ): Promise<void> {
-  const { dataDir, permissions, organization, accessToken, json } = options
-  const made = await keysOf<object>(dataDir, () =>
-    accessToken === undefined
-      ? createKey({ dataDir, permissions, organization })
-      : createAccessToken({ dataDir, permissions, organization, kind: `${accessToken}_access_token` }),
-  )
-  const lines = Object.entries(made).map(([name, value]) => `${name.padEnd(15)}  ${value}\n`)
+  const { dataDir, permissions, organization, name, accessToken, json } = options
+  const { withDatabase, createKey, createAccessToken } = await store()
+  const made = await withDatabase<object>(dataDir, (database) => {
+    const wanted = { database, permissions, organization, ...(name !== undefined && { name }) }
+    return accessToken === undefined
+      ? createKey(wanted)
+      : createAccessToken({ ...wanted, kind: `${accessToken}_access_token` })
+  })
+  const lines = Object.entries(made).map(([member, value]) => `${member.padEnd(15)}  ${value}\n`)
   await write(process.stdout, json ? jsonLine(made) : lines.join(''))
 }
 
 async function list({ dataDir, json }: KeysOptions): Promise<void> {
-  const keys = await keysOf(dataDir, () => listKeys({ dataDir }))
+  const { withDatabase, listKeys } = await store()
+  const keys = await withDatabase(dataDir, (database) => listKeys({ database }))
   await write(process.stdout, json ? jsonLine({ keys: keys.map(keyDocument) }) : keys.map(keyText).join(''))
 }
 
 async function revoke(id: string, { dataDir }: KeysOptions): Promise<void> {
-  await keysOf(dataDir, () => revokeKey({ dataDir, id }))
+  const { withDatabase, revokeKey } = await store()
+  await withDatabase(dataDir, (database) => revokeKey({ database, id }))
   await write(process.stdout, `revoked ${printable(id)}\n`)
 }
 
-async function keysOf<T>(dataDir: string, use: () => Promise<T>): Promise<T> {
-  try {
-    return await use()
-  } catch (error) {
-    if (error instanceof KeysError) throw new CommandError(error.message)
-    throw describeFailure(error, dataDir)
-  }
-}
-
-const keyDocument = ({ id, kind, prefix, organization, permissions, createdAt, revokedAt }: KeyListing) => ({
-  id,
-  kind,
-  prefix,
-  organization: organization.name,
-  permissions,
-  created_at: createdAt,
-  ...(revokedAt !== undefined && { revoked_at: revokedAt }),
+const keyDocument = (key: KeyListing) => ({
+  id: key.id,
+  kind: key.kind,
+  ...(key.name !== undefined && { name: key.name }),
+  prefix: key.prefix,
+  organization: key.organization.name,
+  permissions: key.permissions,
+  created_at: key.createdAt,
+  ...(key.revokedAt !== undefined && { revoked_at: key.revokedAt }),
 })
 
-const keyText = ({ id, prefix, organization, permissions, createdAt, revokedAt }: KeyListing) =>
+const keyText = (key: KeyListing) =>
   `${[
-    id,
-    `${prefix}…`,
-    printable(organization.name),
-    permissions.join(','),
-    `created ${createdAt}`,
-    ...(revokedAt === undefined ? [] : [`revoked ${revokedAt}`]),
+    key.id,
+    `${key.prefix}…`,
+    printable(key.organization.name),
+    key.permissions.join(','),
+    `created ${key.createdAt}`,
+    ...(key.revokedAt === undefined ? [] : [`revoked ${key.revokedAt}`]),
+    ...(key.name === undefined ? [] : [printable(key.name)]),
   ].join('  ')}\n`

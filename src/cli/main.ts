@@ -1,9 +1,11 @@
 /** The `credence` command. */
 import { Command } from 'commander'
 import { variable } from '../config.ts'
+import { addAuditCommand } from './audit-command.ts'
 import { addDemoCommand } from './demo.ts'
 import { exitCodeAfter } from './failure.ts'
 import { addKeysCommand } from './keys-command.ts'
+import { addOrgsCommand } from './orgs-command.ts'
 import { addSandboxCommand } from './sandbox.ts'
 import { addServeCommand } from './serve-command.ts'
 import { addSourcesCommand } from './sources-command.ts'
@@ -44,6 +46,8 @@ function program(): Command {
   addSourcesCommand(root)
   addServeCommand(root)
   addKeysCommand(root)
+  addOrgsCommand(root)
+  addAuditCommand(root)
   addDemoCommand(root)
   addSandboxCommand(root)
   return root

@@ -1,7 +1,6 @@
 /** `credence serve`: the server, until a signal ends it. */
 import { type Command, InvalidArgumentError } from 'commander'
 import { ConfigError, readConfig } from '../config.ts'
-import { KeysError } from '../store/keys.ts'
 import { dataDirOption, describeFailure } from './data-dir.ts'
 import { CommandError } from './exit-codes.ts'
 import { stopSignal } from './stop-signal.ts'
@@ -47,11 +46,14 @@ async function serve(options: ServeOptions): Promise<void> {
 async function start({ host, port, dataDir }: ServeOptions) {
   // Not needed by any other command, and slow to load.
   const { startService } = await import('../service.ts')
+  const { describeStoreFailure } = await import('./store-failure.ts')
   try {
     return await startService({ host, port, dataDir, config: readConfig() })
   } catch (error) {
-    if (error instanceof ConfigError || error instanceof KeysError) throw new CommandError(error.message)
-    throw describeListening(error, host, port) ?? describeFailure(error, dataDir)
+    if (error instanceof ConfigError) throw new CommandError(error.message)
+    throw (
+      describeListening(error, host, port) ?? describeStoreFailure(error) ?? describeFailure(error, dataDir)
+    )
   }
 }
 

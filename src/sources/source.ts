@@ -157,6 +157,10 @@ export interface OperatorCredentialKind<C> {
   readonly key: string
   /** The entry's members, without `bindings`; members that end in `_file` have been replaced by the file's content, without that ending. */
   readonly schema: z.ZodType
+  /** The members, for forms and the command line. */
+  readonly fields: readonly CredentialField[]
+  /** What of an entry is no secret, and tells it from others: tenant and client ID. Undefined when it cannot be read. */
+  describe(entry: unknown): Readonly<Record<string, string>> | undefined
   /** Whether these credentials are of the kind that leaves the secret to the operator. */
   needed(credentials: C): boolean
   /** The credentials completed by the operator's entry. */

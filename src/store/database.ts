@@ -1,15 +1,29 @@
 /** The database: ours by default, the operator's by DATABASE_URL; migrated when it is opened. */
-import { Kysely, PostgresDialect, sql } from 'kysely'
-import { type Migration, Migrator } from 'kysely/migration'
+import { setTimeout as wait } from 'node:timers/promises'
+import {
+  type IsolationLevel,
+  Kysely,
+  PostgresDialect,
+  type PostgresPool,
+  sql,
+  type Transaction,
+} from 'kysely'
 import pg from 'pg'
-import { type Connection, openEmbeddedPostgres } from './embedded-postgres.ts'
-import * as configurations from './migrations/0001-configurations.ts'
+import { StoreClient } from './client.ts'
+import { openEmbeddedPostgres } from './embedded-postgres.ts'
+import { migrate } from './migrate.ts'
 import type { Schema } from './schema.ts'
+import {
+  DatabaseUnavailable,
+  databaseCode,
+  isConflict,
+  isLost,
+  isUnavailable,
+  unavailable,
+  unavailableBy,
+} from './unavailable.ts'
 
-/** Every migration, in order. Forward only; each is safe while the previous release still runs. */
-const migrations: Readonly<Record<string, Pick<Migration, 'up'>>> = {
-  '0001-configurations': configurations,
-}
+export { DatabaseUnavailable, isUnavailable, unavailable } from './unavailable.ts'
 
 export interface DatabaseOptions {
   /** The operator's own PostgreSQL; the embedded one in `dataDirectory` when absent. */
@@ -17,10 +31,13 @@ export interface DatabaseOptions {
   readonly dataDirectory: string
   /** Connections of this process at most. */
   readonly poolSize?: number
+  /** How long a statement may take, in milliseconds. */
+  readonly statementTimeoutMs?: number
 }
 
 export interface Database {
   readonly kind: 'embedded' | 'external'
+  /** Throws DatabaseUnavailable for what is the database's state, and pg's DatabaseError for what the statement did. */
   readonly query: Kysely<Schema>
   readonly pool: pg.Pool
   /** For a library that opens connections of its own. */
@@ -30,10 +47,12 @@ export interface Database {
   close(): Promise<void>
 }
 
-/** The database cannot be used now; the message names what is wrong and never the address's password. */
-export class DatabaseUnavailable extends Error {
-  override readonly name = 'DatabaseUnavailable'
-}
+const connectTimeoutMs = 5_000
+/** A half-open socket must not hold a request for as long as TCP would. */
+const defaultStatementTimeoutMs = 15_000
+/** Migrations, backups and restores work on whole tables. */
+const longStatementTimeoutMs = 600_000
+const closePatienceMs = 5_000
 
 // Counts and ids of bigint columns are within 2^53 by construction; as strings they would compare as text.
 const types: pg.CustomTypesConfig = {
@@ -43,33 +62,41 @@ const types: pg.CustomTypesConfig = {
       : pg.types.getTypeParser(oid, format)) as pg.CustomTypesConfig['getTypeParser'],
 }
 
+/** @throws DatabaseUnavailable, EmbeddedPostgresError */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
-  const embedded = options.url === undefined ? await openEmbeddedPostgres(options.dataDirectory) : undefined
+  const opened = await connect(options)
+  try {
+    await withLongStatements(opened, migrate)
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
+  return opened
+}
+
+/** The same without migrating. */
+export async function connect(options: DatabaseOptions): Promise<Database> {
+  const external = options.url === undefined ? undefined : urlConnection(options.url)
+  const embedded = external === undefined ? await openEmbeddedPostgres(options.dataDirectory) : undefined
+  // Nothing here becomes a parameter of the session: PgBouncer refuses those it does not know.
   const connection: pg.PoolConfig = {
-    ...(embedded === undefined
-      ? urlConnection(options.url ?? '')
-      : (embedded.connection satisfies Connection)),
+    ...external,
+    ...embedded?.connection,
+    Client: embedded?.Client ?? StoreClient,
     application_name: 'credence',
-    connectionTimeoutMillis: 5_000,
-    // A half-open socket must not hold a request for as long as TCP would.
-    query_timeout: 15_000,
+    connectionTimeoutMillis: connectTimeoutMs,
+    query_timeout: options.statementTimeoutMs ?? defaultStatementTimeoutMs,
     keepAlive: true,
     types,
   }
   const pool = new pg.Pool({ ...connection, max: options.poolSize ?? 10, idleTimeoutMillis: 30_000 })
   // An idle connection that breaks is replaced when it is needed; without a listener it would end the process.
   pool.on('error', () => undefined)
-  const query = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) })
-  const close = async () => {
-    await query.destroy()
-    await embedded?.stop()
-  }
-  try {
-    await migrate(query)
-  } catch (error) {
-    await close()
-    throw error
-  }
+  const open = new Set<pg.PoolClient>()
+  pool.on('connect', (client) => open.add(client))
+  pool.on('remove', (client) => open.delete(client))
+  const query = kyselyOn(pool)
+  let closing: Promise<void> | undefined
   return {
     kind: embedded === undefined ? 'external' : 'embedded',
     query,
@@ -80,7 +107,17 @@ export async function openDatabase(options: DatabaseOptions): Promise<Database> 
         throw unavailable(error)
       })
     },
-    close,
+    close() {
+      closing ??= (async () => {
+        const patience = AbortSignal.timeout(closePatienceMs)
+        patience.addEventListener('abort', () => {
+          for (const client of open) if (client instanceof StoreClient) client.hangUp(new Error('closed'))
+        })
+        await query.destroy()
+        await embedded?.stop()
+      })()
+      return closing
+    },
   }
 }
 
@@ -89,61 +126,102 @@ function urlConnection(url: string): pg.PoolConfig {
   if (!/^postgres(?:ql)?:\/\/./.test(url) || !URL.canParse(url)) {
     throw new DatabaseUnavailable(
       'DATABASE_URL: expected an address such as postgres://user:password@host:5432/database',
+      'no_address',
     )
   }
   return { connectionString: url }
 }
 
-/** Longest wait of a migration for a lock that others hold: then it yields and tries again, so that they go on. */
-const lockTimeout = '2s'
-const migrationPatienceMs = 60_000
+/** Runs `work` on a connection of its own, whose statements may take ten minutes each. */
+export async function withLongStatements<T>(
+  { connection }: Database,
+  work: (query: Kysely<Schema>) => Promise<T>,
+): Promise<T> {
+  const pool = new pg.Pool({ ...connection, query_timeout: longStatementTimeoutMs, max: 1 })
+  pool.on('error', () => undefined)
+  const query = kyselyOn(pool)
+  try {
+    return await work(query)
+  } finally {
+    await query.destroy()
+  }
+}
 
-/** Brings the schema up to date. Any number of nodes may start at once: one migrates, the others wait. */
-async function migrate(query: Kysely<Schema>): Promise<void> {
-  const deadline = performance.now() + migrationPatienceMs
-  for (;;) {
-    const { error } = await query
-      .connection()
-      .execute(async (one) => {
-        await sql`select set_config('lock_timeout', ${lockTimeout}, false)`.execute(one)
-        const migrator = new Migrator({
-          db: one,
-          provider: { getMigrations: async () => ({ ...migrations }) },
-        })
-        const result = await migrator.migrateToLatest().catch((thrown: unknown) => ({ error: thrown }))
-        await sql`select set_config('lock_timeout', '0', false)`.execute(one).catch(() => undefined)
-        return result
+const kyselyOn = (pool: pg.Pool) =>
+  new Kysely<Schema>({ dialect: new PostgresDialect({ pool: honest(pool) }) })
+
+/** The pool as Kysely sees it: errors are told apart, and a connection that failed once is not used again. */
+function honest(pool: pg.Pool): PostgresPool {
+  return {
+    options: pool.options,
+    async connect() {
+      const client = await pool.connect().catch((error: unknown) => {
+        throw unavailable(error)
       })
-      .catch((thrown: unknown) => ({ error: thrown }))
-    if (error === undefined) return
-    if (!isPassing(error) || performance.now() > deadline) throw unavailable(error)
+      let broken: unknown
+      return {
+        query: (async (text: string, values: unknown[]) => {
+          // What is asked of it after a failure, a rollback, would wait for what does not come.
+          if (broken !== undefined) throw broken
+          try {
+            return await client.query(text, values)
+          } catch (error) {
+            const code = databaseCode(error)
+            const told = isUnavailable(error) && !isConflict(code) ? unavailable(error) : error
+            if (code === 'query_timeout' || isLost(code)) broken = told
+            if (code === 'query_timeout' && client instanceof StoreClient)
+              client.hangUp(new Error('timed out'))
+            throw told
+          }
+        }) as unknown as Awaited<ReturnType<PostgresPool['connect']>>['query'],
+        release: (isDiscarded) => client.release(isDiscarded === true || broken !== undefined),
+      }
+    },
+    end: () => pool.end(),
   }
 }
 
-/** 55P03: the lock was not had in time; 40P01 and 40001: the transaction met another. */
-const isPassing = (error: unknown) => ['55P03', '40P01', '40001'].includes(codeOf(error) ?? '')
+/** How long a transaction is repeated before its caller is told, in milliseconds. */
+const repeatForMs = 5_000
+const longestPauseMs = 250
 
-/** What an administrator is told of a database that cannot be used. */
-export function unavailable(error: unknown): DatabaseUnavailable {
-  if (error instanceof DatabaseUnavailable) return error
-  const code = codeOf(error)
-  const words: Readonly<Record<string, string>> = {
-    ECONNREFUSED: 'nothing listens at the address of the database',
-    ENOTFOUND: "the database's host name is not known",
-    ETIMEDOUT: 'the database does not answer',
-    '28P01': 'the database refuses the password',
-    '28000': 'the database refuses the user',
-    '3D000': 'the database of that name does not exist',
-    '42501': 'the database user lacks a permission',
-    '53100': 'the disk of the database is full',
-    '53300': 'the database has no connection left',
-    '57P03': 'the database is starting or recovering',
-  }
-  return new DatabaseUnavailable(
-    `${words[code ?? ''] ?? 'the database cannot be used'} (${code ?? 'no code'})`,
-    { cause: new Error(code) },
-  )
+export interface TransactionOptions {
+  readonly isolation?: IsolationLevel
 }
 
-const codeOf = (error: unknown) =>
-  error instanceof Error && 'code' in error ? String(error.code) : undefined
+/**
+ * Runs `work` in a transaction. It runs again from its beginning when it met another transaction or the connection was
+ * lost, unless the commit was already sent: `work` must have no effect outside the transaction.
+ *
+ * @throws DatabaseUnavailable with code `commit_unknown` when the connection was lost while it was committed
+ */
+export async function inTransaction<T>(
+  { query }: Pick<Database, 'query'>,
+  work: (transaction: Transaction<Schema>) => Promise<T>,
+  { isolation = 'read committed' }: TransactionOptions = {},
+): Promise<T> {
+  const givesUpAt = performance.now() + repeatForMs
+  for (let attempt = 1; ; attempt++) {
+    let isCommitting = false
+    try {
+      return await query
+        .transaction()
+        .setIsolationLevel(isolation)
+        .execute(async (transaction) => {
+          const result = await work(transaction)
+          isCommitting = true
+          return result
+        })
+    } catch (error) {
+      const code = databaseCode(error)
+      if (isCommitting && (isLost(code) || code === 'query_timeout')) {
+        throw unavailableBy('commit_unknown')
+      }
+      if (!(isConflict(code) || isLost(code)) || performance.now() > givesUpAt) {
+        throw isUnavailable(error) ? unavailable(error) : error
+      }
+      // Not in step with whom it met.
+      await wait(Math.min(longestPauseMs, 5 * 2 ** attempt) * Math.random())
+    }
+  }
+}

@@ -34,6 +34,10 @@ async function take(path: string, token: string): Promise<boolean> {
     const handle = await open(path, 'wx', 0o600)
     try {
       await handle.writeFile(token)
+    } catch (error) {
+      // On a full disk: an empty lock would be nobody's, and held until it counts as left over.
+      await unlink(path)
+      throw error
     } finally {
       await handle.close()
     }

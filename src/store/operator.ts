@@ -13,10 +13,23 @@ export class OperatorFileError extends Error {
 export interface OperatorCredentials {
   /** The entry of `key` (`google_workspace`) that serves `domain` (in canonical form) for this organisation, and no other. */
   entryFor(key: string, organization: Organization, domain: string): unknown
+  /** What serves this organisation. */
+  servicesFor(key: string, organization: Organization): readonly OperatorService[]
+}
+
+/** Credentials of the operator as an organisation may know them. */
+export interface OperatorService {
+  /** Without secrets: tenant and client ID. */
+  readonly attributes: Readonly<Record<string, string>>
+  /** In canonical form: those of this organisation that they serve. */
+  readonly domains: readonly string[]
 }
 
 /** What a server has whose operator holds no credentials. */
-export const noOperatorCredentials: OperatorCredentials = { entryFor: () => undefined }
+export const noOperatorCredentials: OperatorCredentials = {
+  entryFor: () => undefined,
+  servicesFor: () => [],
+}
 
 const documentSchema = z.record(z.string(), z.array(z.record(z.string(), z.unknown())))
 const bindingsSchema = z.array(z.object({ organization: z.string().min(1), domain: z.string().min(1) }))
@@ -26,6 +39,7 @@ interface Binding {
   readonly organization: string
   readonly domain: string
   readonly entry: unknown
+  readonly attributes: Readonly<Record<string, string>>
 }
 
 /**
@@ -48,6 +62,7 @@ export async function readOperatorFile(
       const entry = await readEntry(members, where, dirname(path))
       const checked = source.operator?.schema.safeParse(entry)
       if (checked?.success !== true) throw new OperatorFileError(fault(checked?.error, where))
+      const attributes = source.operator?.describe(checked.data) ?? {}
       for (const binding of readBindings(members.bindings, where, source)) {
         const isTaken = bindings.some(
           (other) =>
@@ -59,16 +74,22 @@ export async function readOperatorFile(
           throw new OperatorFileError(
             `${where}.bindings: ${binding.domain} is bound twice for one organisation`,
           )
-        bindings.push({ key, ...binding, entry: checked.data })
+        bindings.push({ key, ...binding, entry: checked.data, attributes })
       }
     }
   }
+  const boundTo = (key: string, { id, name }: Organization) =>
+    bindings.filter((one) => one.key === key && (one.organization === id || one.organization === name))
   return {
-    entryFor: (key, { id, name }, domain) =>
-      bindings.find(
-        (one) =>
-          one.key === key && one.domain === domain && (one.organization === id || one.organization === name),
-      )?.entry,
+    entryFor: (key, organization, domain) =>
+      boundTo(key, organization).find((one) => one.domain === domain)?.entry,
+    servicesFor(key, organization) {
+      const byEntry = Map.groupBy(boundTo(key, organization), ({ entry }) => entry)
+      return [...byEntry.values()].map((bound) => ({
+        attributes: bound[0]?.attributes ?? {},
+        domains: [...new Set(bound.map(({ domain }) => domain))],
+      }))
+    },
   }
 }
 

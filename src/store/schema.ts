@@ -82,6 +82,8 @@ export interface VaultKeyTable {
   /** Proves at start that the key of this id is the one that sealed what is stored. */
   check_value: Buffer
   created_at: CreatedAt
+  /** Since then nothing is sealed with it, and no server starts with it. */
+  retired_at: Date | null
 }
 
 /** The operator's own app registrations and service accounts. */

@@ -13,6 +13,8 @@ export interface ValidationRequest {
   /** As given. */
   readonly domain: string
   readonly secrets: Readonly<Record<string, unknown>> | undefined
+  /** Who asks, for the audit trail of the operator's credentials; the server itself when absent. */
+  readonly actor?: { readonly id: string; readonly address?: string; readonly requestId?: string }
 }
 
 /** A request whose secrets could be read; nothing was sent yet. */
@@ -32,33 +34,34 @@ export interface AdmittedValidation {
 export interface GuardedValidationParts {
   readonly tools: ValidationTools
   readonly guard: GuessGuard
-  /** The operator's entry that serves this organisation and domain (in canonical form), if there is one. */
+  /** The operator's entry that serves this organisation and domain (in canonical form), if there is one; or a promise of it. */
   readonly operatorEntry: (
     key: string,
     organization: ValidationRequest['organization'],
     domain: string,
+    actor: ValidationRequest['actor'],
   ) => unknown
 }
 
 /** Reads the secrets of a request: all faults at once when they cannot be understood. */
-export function readRequest(
+export async function readRequest(
   { tools, guard, operatorEntry }: GuardedValidationParts,
-  { organization, source, domain, secrets }: ValidationRequest,
-): { readonly faults: readonly FieldFault[] } | { readonly request: ReadRequest } {
+  { organization, source, domain, secrets, actor }: ValidationRequest,
+): Promise<{ readonly faults: readonly FieldFault[] } | { readonly request: ReadRequest }> {
   const reading = source.readCredentials(secrets)
   if (!reading.ok) return { faults: reading.faults }
   const canonical = source.readDomain(domain)
-  const credentials = completed()
+  const credentials = await completed()
   const target = { domain, credentials }
 
   /**
    * Credentials that leave the secret to the operator are completed only where the operator bound it. Anywhere else
    * they stay as they are, and the source's own check of their shape says the same of every domain.
    */
-  function completed() {
+  async function completed() {
     const { credentials: given } = reading as Extract<typeof reading, { ok: true }>
     if (!canonical.ok || source.operator?.needed(given) !== true) return given
-    const entry = operatorEntry(source.operator.key, organization, canonical.domain)
+    const entry = await operatorEntry(source.operator.key, organization, canonical.domain, actor)
     return entry === undefined ? given : source.operator.complete(given, entry)
   }
 

@@ -40,14 +40,25 @@ export interface GuessGuard {
   admit(trial: Trial): Promise<Admission>
 }
 
+/** An attempt as all nodes count them. */
+export interface SharedAttempt {
+  readonly isGranted: boolean
+  /** Whole seconds until an attempt is free again: 1 to 60. */
+  readonly resetSeconds: number
+  giveBack(): void
+}
+
 export function createGuessGuard(options: {
   readonly attemptsPerMinute: number
+  /** Takes an attempt of a subject from those of all nodes together; without it this node counts alone. */
+  readonly spendShared?: (subject: string) => SharedAttempt | Promise<SharedAttempt>
   readonly capacity?: number
   /** Milliseconds on a clock that never goes back. */
   readonly monotonicMs?: () => number
 }): GuessGuard {
   const {
     attemptsPerMinute,
+    spendShared,
     capacity = defaultCapacity,
     monotonicMs: clock = () => performance.now(),
   } = options
@@ -115,29 +126,44 @@ export function createGuessGuard(options: {
     async admit(trial) {
       const subject = fingerprint(trial.subject)
       const credentials = fingerprint([...trial.subject, trial.credentials])
-      if (!isProven(credentials)) await underWay.get(credentials)
+      // Without one nothing is waited for, not even a turn: of many that come at once, the first makes the others wait.
+      const earlier = isProven(credentials) ? undefined : underWay.get(credentials)
+      if (earlier !== undefined) await earlier
 
       const isFree = isProven(credentials)
       const spent = isFree ? undefined : spend(subject)
-      if (spent !== undefined && 'waitMs' in spent)
-        return {
-          isAdmitted: false,
-          retryAfterSeconds: Math.min(60, Math.max(1, Math.ceil(spent.waitMs / 1000))),
-        }
+      if (spent !== undefined && 'waitMs' in spent) return refusal(Math.ceil(spent.waitMs / 1000))
 
       const verdict = Promise.withResolvers<void>()
       if (!isFree && !underWay.has(credentials)) underWay.set(credentials, verdict.promise)
+      const conclude = () => {
+        if (underWay.get(credentials) === verdict.promise) underWay.delete(credentials)
+        verdict.resolve()
+      }
+      // Told to wait for the verdict before the other nodes are asked: what comes meanwhile need not ask them.
+      const shared = spent && (await spendShared?.(JSON.stringify(trial.subject)))
+      if (spent !== undefined && shared?.isGranted === false) {
+        giveBack(subject, spent.start)
+        conclude()
+        return refusal(shared.resetSeconds)
+      }
       return {
         isAdmitted: true,
         settle(end) {
           if (end === 'valid') remember(credentials)
           else if (end === 'invalid') proven.delete(credentials)
-          if (spent !== undefined && (end === 'valid' || end === 'nothing_sent'))
+          if (spent !== undefined && (end === 'valid' || end === 'nothing_sent')) {
             giveBack(subject, spent.start)
-          if (underWay.get(credentials) === verdict.promise) underWay.delete(credentials)
-          verdict.resolve()
+            shared?.giveBack()
+          }
+          conclude()
         },
       }
     },
   }
 }
+
+const refusal = (seconds: number): Admission => ({
+  isAdmitted: false,
+  retryAfterSeconds: Math.min(60, Math.max(1, seconds)),
+})

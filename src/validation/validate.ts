@@ -3,7 +3,7 @@ import { cleanText } from '../outbound/clean-text.ts'
 import type { EgressRule, HttpClient } from '../outbound/http.ts'
 import { SourceError } from '../outbound/source-error.ts'
 import type { Cause } from '../sources/cause.ts'
-import type { Check, Outcome, ProviderWords, Source, Subject, Target } from '../sources/source.ts'
+import type { Check, EntityType, Outcome, ProviderWords, Source, Subject, Target } from '../sources/source.ts'
 import { type Redact, redactor } from './redact.ts'
 import type { CheckReport, Report, Warning } from './report.ts'
 
@@ -23,6 +23,8 @@ export interface ValidationOptions {
   readonly signal?: AbortSignal
   /** Told of each check as it ends, in order of ending. */
   readonly onCheck?: (check: CheckReport) => void
+  /** Capabilities on which the verdict depends besides those that the source requires. */
+  readonly require?: readonly EntityType[]
 }
 
 interface Ended {
@@ -49,6 +51,7 @@ export async function validate<C, S>(
     options.signal === undefined ? budget.signal : AbortSignal.any([budget.signal, options.signal])
   const http = tools.openHttp(source.egress(target), signal)
   const redact = redactor(source.secretsIn(target.credentials))
+  const checks = withRequired(source.checks, options.require ?? [])
 
   try {
     const session = source.open(target, { http, signal, now: tools.now })
@@ -73,7 +76,7 @@ export async function validate<C, S>(
       return { outcome, durationMs: Math.round(performance.now() - asked), retryAfterSeconds }
     }
 
-    for (const check of source.checks) {
+    for (const check of checks) {
       running.set(
         check.id,
         ask(check).then((end) => {
@@ -86,7 +89,7 @@ export async function validate<C, S>(
     await Promise.all(running.values())
 
     const reading = source.readDomain(target.domain)
-    return buildReport(source, ended, {
+    return buildReport(source, checks, ended, {
       domain: reading.ok ? reading.domain : cleanText(target.domain, 253),
       checkedAt: startedAt,
       durationMs: Math.round(performance.now() - started),
@@ -98,6 +101,23 @@ export async function validate<C, S>(
     budget.abort()
     await http.close()
   }
+}
+
+/** The checks, of which those that decide `capabilities` are required, and with them what they come after. */
+function withRequired<S>(
+  checks: readonly Check<S>[],
+  capabilities: readonly EntityType[],
+): readonly Check<S>[] {
+  const raised = new Set<string>()
+  // What a check comes after is declared before it, so that one walk from the end meets every check in time.
+  for (const check of checks.toReversed()) {
+    const decides = check.capability !== undefined && capabilities.includes(check.capability)
+    if (check.stage === 'health' || !(decides || raised.has(check.id))) continue
+    for (const id of [check.id, ...check.after]) raised.add(id)
+  }
+  return checks.map((check) =>
+    check.stage !== 'health' && raised.has(check.id) ? { ...check, required: true } : check,
+  )
 }
 
 /** A check that does not apply holds nothing back; one that was itself held back does. */
@@ -169,6 +189,7 @@ function checkReport<S>(check: Check<S>, { outcome, durationMs }: Ended, redact:
 
 function buildReport<C, S>(
   source: Source<C, S>,
+  checks: readonly Check<S>[],
   ended: ReadonlyMap<string, Ended>,
   {
     domain,
@@ -177,7 +198,7 @@ function buildReport<C, S>(
     redact,
   }: { domain: string; checkedAt: Date; durationMs: number; redact: Redact },
 ): Report {
-  const ends = source.checks.map((check) => {
+  const ends = checks.map((check) => {
     const end = ended.get(check.id)
     if (end === undefined) throw new Error(`check ${check.id} did not end`)
     return { check, end }

@@ -25,21 +25,29 @@ export interface Envelope {
   readonly sealed: Buffer
 }
 
-/** `unknown_key`: no key of that id is here. `broken`: tampered with, moved, or sealed by another key of the same id. */
+/**
+ * `unknown_key`: no key of that id is here. `broken`: tampered with, moved, or sealed by another key of the same id.
+ * `retired`: the key seals nothing any more.
+ */
+export type VaultFault = 'unknown_key' | 'broken' | 'retired'
+
 export class VaultError extends Error {
   override readonly name = 'VaultError'
-  readonly code: 'unknown_key' | 'broken'
+  readonly code: VaultFault
   readonly keyId: string
 
-  constructor(code: 'unknown_key' | 'broken', keyId: string) {
-    super(
-      code === 'unknown_key'
-        ? `the vault key ${keyId} is needed and not configured`
-        : `secrets sealed with the vault key ${keyId} do not open: they were changed or moved, or the key is another`,
-    )
+  constructor(code: VaultFault, keyId: string) {
+    super(messages[code](keyId))
     this.code = code
     this.keyId = keyId
   }
+}
+
+const messages: Readonly<Record<VaultFault, (keyId: string) => string>> = {
+  unknown_key: (keyId) => `the vault key ${keyId} is needed and not configured`,
+  broken: (keyId) =>
+    `secrets sealed with the vault key ${keyId} do not open: they were changed or moved, or the key is another`,
+  retired: (keyId) => `the vault key ${keyId} was retired, or never registered, and seals nothing`,
 }
 
 export interface Vault {
@@ -77,6 +85,9 @@ export function createVault(keys: readonly [VaultKey, ...VaultKey[]]): Vault {
   const unwrap = (place: Place, { keyId, wrappedKey }: Envelope) =>
     decrypt(keyOf(keyId), wrappedKey, bound(place, 'data key', keyId), keyId)
 
+  const checkValue = (keyId: string) =>
+    createHmac('sha256', keyOf(keyId)).update(`credence vault key ${keyId}`).digest()
+
   return {
     keyIds: keys.map(({ id }) => id) as [string, ...string[]],
     seal(place, secrets) {
@@ -113,18 +124,17 @@ export function createVault(keys: readonly [VaultKey, ...VaultKey[]]): Vault {
         dataKey.fill(0)
       }
     },
-    checkValue: (keyId) => createHmac('sha256', keyOf(keyId)).update(`credence vault key ${keyId}`).digest(),
-    isKey(keyId, checkValue) {
-      const own = this.checkValue(keyId)
-      return own.length === checkValue.length && timingSafeEqual(own, checkValue)
+    checkValue,
+    isKey(keyId, other) {
+      const own = checkValue(keyId)
+      return own.length === other.length && timingSafeEqual(own, other)
     },
   }
 }
 
-/** Associated data: each part with its length before it, so that no two tuples look alike. */
+/** Associated data: JSON quotes each part, lone surrogates too, so that no two tuples look alike. */
 function bound({ organization, owner, type, domain }: Place, what: string, name: string): Buffer {
-  const parts = [organization, owner, type, domain, what, name]
-  return Buffer.from(parts.map((part) => `${part.length}:${part}`).join(''))
+  return Buffer.from(JSON.stringify([organization, owner, type, domain, what, name]))
 }
 
 function encrypt(key: Buffer, plain: Buffer, associated: Buffer): Buffer {

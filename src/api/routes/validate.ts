@@ -15,19 +15,29 @@ import type { Server } from '../server.ts'
 export const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
 
 /** For a schema: what is said when the value is missing or something else. Never repeats the value. */
-const expecting = (what: string) => ({
+export const expecting = (what: string) => ({
   error: ({ input }: { input: unknown }) => `${input === undefined ? 'missing; ' : ''}expected ${what}`,
 })
 
-/** The request body. Unknown fields are ignored, wherever they are. */
-export function bodySchemaFor(sources: readonly AnySource[]) {
-  const types = sources.map(({ integrationType }) => integrationType)
+/** `secrets`, with what each source reads of it. */
+export function secretsSchemaFor(sources: readonly AnySource[]) {
   const kinds = sources.flatMap(({ integrationType, credentialKinds }) =>
     credentialKinds.map(({ title, schema }) => ({
       title: `${integrationType}: ${title}`,
       ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }),
     })),
   )
+  return z.record(z.string(), z.unknown(), expecting('an object with the credentials')).meta({
+    description: 'The credentials; which keys are read depends on the source.',
+    ...(kinds.length > 0 && {
+      anyOf: [...kinds, { title: 'Anything else is judged', type: 'object' }],
+    }),
+  })
+}
+
+/** The request body. Unknown fields are ignored, wherever they are. */
+export function bodySchemaFor(sources: readonly AnySource[]) {
+  const types = sources.map(({ integrationType }) => integrationType)
   return z.object(
     {
       data: z.object(
@@ -39,15 +49,7 @@ export function bodySchemaFor(sources: readonly AnySource[]) {
                 .string(expecting('a string, the domain of the organisation at the provider'))
                 .meta({ description: 'The domain associated with the source.', examples: ['acme.okta.com'] }),
               integration_type: z.enum(types, expecting(`one of ${types.join(', ')}`)),
-              secrets: z
-                .record(z.string(), z.unknown(), expecting('an object with the credentials'))
-                .optional()
-                .meta({
-                  description: 'The credentials; which keys are read depends on the source.',
-                  ...(kinds.length > 0 && {
-                    anyOf: [...kinds, { title: 'Anything else is judged', type: 'object' }],
-                  }),
-                }),
+              secrets: secretsSchemaFor(sources).optional(),
             },
             expecting('an object with domain, integration_type and secrets'),
           ),
@@ -59,12 +61,10 @@ export function bodySchemaFor(sources: readonly AnySource[]) {
   )
 }
 
-const querySchema = z.object({
-  include: z
-    .union([z.string(), z.array(z.string())])
-    .optional()
-    .meta({ description: '`report`: the answer holds the whole report.', examples: ['report'] }),
-})
+export const includeSchema = z
+  .union([z.string(), z.array(z.string())])
+  .optional()
+  .meta({ description: '`report`: the answer holds the whole report.', examples: ['report'] })
 
 const description = `Asks the provider, with the credentials of the request, everything that a sync requires, and changes nothing.
 
@@ -83,7 +83,7 @@ export function validateRoute(server: Server, parts: ServerParts): void {
         summary: 'Validate entity context sync credentials',
         description,
         body: bodySchemaFor(parts.sources),
-        querystring: querySchema,
+        querystring: z.object({ include: includeSchema }),
         response: {
           200: {
             description: 'The credentials are valid. Empty unless the report was asked for.',
@@ -107,11 +107,12 @@ export function validateRoute(server: Server, parts: ServerParts): void {
       if (source === undefined) throw new Error('the schema let an unknown integration type pass')
 
       await countTarget(reply, parts, caller.organization.id, source, domain)
-      const read = readRequest(parts.validation, {
+      const read = await readRequest(parts.validation, {
         organization: caller.organization,
         source,
         domain,
         secrets,
+        actor: { id: caller.id, address: request.ip, requestId: request.id },
       })
       if ('faults' in read) throw faultyFields(read.faults)
       request.redact = read.request.redact
@@ -226,7 +227,7 @@ function streamReport(
     .finally(() => events.end())
 }
 
-const wantsReport = (include: string | readonly string[] | undefined) =>
+export const wantsReport = (include: string | readonly string[] | undefined) =>
   [include ?? []].flat().some((list) => list.split(',').includes('report'))
 
 /** Whether a stream is named, and preferred to JSON where both are: its status says nothing about the verdict. */

@@ -69,21 +69,23 @@ const cloudField = field(
   { example: 'global', required: false, choices: cloudNames },
 )
 
+const clientSecretFields = [
+  ...registrationFields,
+  field(
+    'client_secret',
+    'Client secret value',
+    'The column "Value" under Certificates & secrets > Client secrets, not "Secret ID". It is shown only once.',
+    credentialsDocs,
+    { secret: true },
+  ),
+  cloudField,
+] as const
+
 export const credentialKinds: readonly CredentialKind[] = [
   {
     kind: 'client_secret',
     title: 'Client secret',
-    fields: [
-      ...registrationFields,
-      field(
-        'client_secret',
-        'Client secret value',
-        'The column "Value" under Certificates & secrets > Client secrets, not "Secret ID". It is shown only once.',
-        credentialsDocs,
-        { secret: true },
-      ),
-      cloudField,
-    ],
+    fields: clientSecretFields,
     schema: z.object({ tenant_id: text, client_id: text, client_secret: text, cloud: optionalCloud }),
   },
   {
@@ -149,6 +151,15 @@ export const operatorEntry = z.object({
   client_secret: text,
   cloud: optionalCloud,
 })
+
+export const operatorFields: readonly CredentialField[] = clientSecretFields
+
+/** @see OperatorCredentialKind.describe */
+export function describeOperator(entry: unknown): Record<string, string> | undefined {
+  const { tenant_id, client_id, client_secret, cloud } = operatorEntry.parse(entry)
+  if ([tenant_id, client_id, client_secret].some((member) => member.trim() === '')) return undefined
+  return { tenant_id, client_id, ...(cloud !== undefined && { cloud }) }
+}
 
 export function fromOperator(entry: unknown): Credentials {
   const { tenant_id, client_id, client_secret, cloud } = operatorEntry.parse(entry)

@@ -8,7 +8,9 @@ import {
   canonicalDomain,
   completeByOperator,
   credentialKinds,
+  describeOperator,
   type GoogleCredentials,
+  operatorFields,
   operatorSchema,
   readCredentials,
 } from './secrets.ts'
@@ -29,6 +31,8 @@ export const googleWorkspace = defineSource<GoogleCredentials, GoogleSession>({
   operator: {
     key: 'google_workspace',
     schema: operatorSchema,
+    fields: operatorFields,
+    describe: describeOperator,
     needed: (credentials) => credentials.kind === 'operator' && !credentials.hasServiceAccount,
     complete: completeByOperator,
   },

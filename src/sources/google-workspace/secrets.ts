@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { inspect } from 'node:util'
 import { z } from 'zod'
 import { isHostName } from '../../outbound/host-name.ts'
-import type { CredentialKind, FieldFault } from '../source.ts'
+import type { CredentialField, CredentialKind, FieldFault } from '../source.ts'
 
 /** Google's key files are 2.4 KB; nothing near this size is one. In characters. */
 const maxKeyFileLength = 65_536
@@ -109,20 +109,22 @@ function formsOf(secret: string): string[] {
 /** Keys that went through an environment variable or a form often hold `\n` as two characters. */
 const unescapeLines = (pem: string) => pem.replaceAll('\\r', '').replaceAll('\\n', '\n')
 
+const keyFileField: CredentialField = {
+  name: 'service_account_json',
+  title: 'Service account key',
+  help: 'The JSON key file of the service account, whole: as an object or as text. Create it in the Google Cloud console under IAM & Admin > Service accounts > Keys.',
+  secret: true,
+  document: true,
+  required: true,
+  docs: 'https://cloud.google.com/iam/docs/keys-create-delete',
+}
+
 export const credentialKinds: readonly CredentialKind[] = [
   {
     kind: 'service_account',
     title: 'Service account with domain-wide delegation',
     fields: [
-      {
-        name: 'service_account_json',
-        title: 'Service account key',
-        help: 'The JSON key file of the service account, whole: as an object or as text. Create it in the Google Cloud console under IAM & Admin > Service accounts > Keys.',
-        secret: true,
-        document: true,
-        required: true,
-        docs: 'https://cloud.google.com/iam/docs/keys-create-delete',
-      },
+      keyFileField,
       {
         name: 'admin_email',
         title: 'Administrator',
@@ -172,6 +174,18 @@ export const credentialKinds: readonly CredentialKind[] = [
 export const operatorSchema = z.object({
   service_account: z.union([z.string().min(1), z.record(z.string(), z.unknown())]),
 })
+
+export const operatorFields: readonly CredentialField[] = [{ ...keyFileField, name: 'service_account' }]
+
+/** @see OperatorCredentialKind.describe */
+export function describeOperator(entry: unknown): Record<string, string> | undefined {
+  const account = new GoogleCredentials('operator', operatorSchema.parse(entry).service_account, undefined)
+  const client_email = account.text('client_email')
+  const client_id = account.text('client_id')
+  if (client_email === undefined || account.text('private_key') === undefined) return undefined
+  // Customers delegate to the client ID.
+  return { client_email, ...(client_id !== undefined && { client_id }) }
+}
 
 export function readCredentials(
   secrets: Readonly<Record<string, unknown>> | undefined,

@@ -53,7 +53,8 @@ export async function up(database: Kysely<unknown>): Promise<void> {
     sql`create table vault_keys (
       id text primary key,
       check_value bytea not null,
-      created_at timestamptz not null default now()
+      created_at timestamptz not null default now(),
+      retired_at timestamptz
     )`,
     sql`create table registrations (
       id uuid primary key default gen_random_uuid(),

@@ -1,0 +1,258 @@
+/** A running server that keeps configurations, for tests: a PostgreSQL database of its own, the provider sandboxes, and callers of any organisation. */
+import { randomBytes, randomUUID } from 'node:crypto'
+import type { AddressInfo } from 'node:net'
+import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net'
+import pg from 'pg'
+import { Agent, request } from 'undici'
+import type { Caller } from '../src/api/authentication.ts'
+import { forbidden } from '../src/api/errors.ts'
+import { createServer } from '../src/api/server.ts'
+import { type Configs, createConfigs } from '../src/configs/configs.ts'
+import type { ConfigStateChange } from '../src/configs/events.ts'
+import type { OperatorRegistration } from '../src/configs/parts.ts'
+import type { Outbound } from '../src/outbound/outbound.ts'
+import { type AnySource, createSources } from '../src/sources/registry.ts'
+import { type Database, openDatabase } from '../src/store/database.ts'
+import { openVault } from '../src/store/vault-keys.ts'
+import { createLog } from '../src/telemetry/log.ts'
+import { createMetrics } from '../src/telemetry/metrics.ts'
+import { createGuessGuard } from '../src/validation/guess-guard.ts'
+
+export const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
+
+const postgres = { host: '127.0.0.1', port: 5432, user: 'postgres' }
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly text: string
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into documents whose form they assert.
+  readonly body: any
+}
+
+export interface Client {
+  readonly organization: { readonly id: string; readonly name: string }
+  call(method: string, path?: string, attributes?: object, more?: CallOptions): Promise<Answer>
+  create(attributes: object): Promise<Answer>
+  patch(id: string, attributes: object): Promise<Answer>
+}
+
+export interface CallOptions {
+  /** In place of a document around `attributes`. */
+  readonly body?: string
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export interface ConfigsServer {
+  readonly database: Database
+  /** Past any proxy. */
+  readonly admin: pg.Pool
+  readonly configs: Configs
+  readonly changes: readonly ConfigStateChange[]
+  readonly troubles: readonly Error[]
+  log(): string
+  /** A caller of a new organisation, or of the one given. */
+  client(options?: {
+    readonly organization?: Client['organization']
+    readonly permissions?: readonly string[]
+  }): Promise<Client>
+  /** Cuts the way to the database and lets nobody through, until it is mended. */
+  cut(): Promise<void>
+  mend(): Promise<void>
+}
+
+export interface ConfigsServerOptions {
+  readonly outbound: Outbound
+  readonly sources?: readonly AnySource[]
+  /** By organisation's name and kind of credentials. */
+  readonly operator?: (key: string, organization: string) => readonly OperatorHolding[]
+  readonly unprovenAttempts?: number
+  readonly targetLimit?: number
+}
+
+export interface OperatorHolding extends OperatorRegistration {
+  readonly entry: unknown
+}
+
+export async function startConfigsServer(
+  test: { after(work: () => Promise<void>): void },
+  options: ConfigsServerOptions,
+): Promise<ConfigsServer> {
+  const name = `credence_configs_${randomBytes(6).toString('hex')}`
+  const maintenance = new pg.Pool({ ...postgres, database: 'postgres', max: 1 })
+  await maintenance.query(`create database ${name}`)
+  const proxy = await openProxy(postgres.port)
+  const database = await openDatabase({
+    url: `postgres://postgres@127.0.0.1:${proxy.port}/${name}`,
+    dataDirectory: '/nonexistent',
+  })
+  const admin = new pg.Pool({ ...postgres, database: name, max: 2 })
+  // Dropping the database ends what the pool has not yet closed.
+  admin.on('error', () => undefined)
+  const vault = await openVault(database, [{ id: 'test', key: randomBytes(32) }])
+  const sources = options.sources ?? createSources()
+  const changes: ConfigStateChange[] = []
+  const troubles: Error[] = []
+  const lines: string[] = []
+  const holdings = options.operator ?? (() => [])
+  const now = () => new Date()
+  const validation = {
+    tools: {
+      openHttp: (...given: Parameters<Outbound['open']>) => options.outbound.open(...given),
+      now,
+    },
+    guard: createGuessGuard({ attemptsPerMinute: options.unprovenAttempts ?? 1_000_000 }),
+    operatorEntry: (key: string, organization: { name: string }, domain: string) =>
+      holdings(key, organization.name).find(({ domains }) => domains.includes(domain))?.entry,
+  }
+  const configs = createConfigs({
+    database,
+    vault,
+    sources,
+    validation,
+    operatorRegistrations: async (key, organization) => holdings(key, organization.name),
+    now,
+    schedule: (_, at) => ({
+      nextValidationAt: new Date(at.getTime() + 3_600_000),
+      credentialsExpireAt: null,
+    }),
+    onStateChange: async (change) => {
+      changes.push(change)
+    },
+    onReport: () => {},
+    onTrouble: (error) => troubles.push(error),
+  })
+
+  const callers = new Map<string, Caller>()
+  const targets = new Map<string, number>()
+  const standing = (count: number, limit: number) => ({
+    limit,
+    remaining: Math.max(0, limit - count),
+    resetSeconds: 30,
+    isExceeded: count > limit,
+  })
+  const metrics = createMetrics()
+  const server = await createServer({
+    configs,
+    database,
+    isDatabaseAnswering: () => true,
+    sources,
+    validation,
+    authentication: {
+      async callerOf({ headers }) {
+        const caller = callers.get(String(headers['dd-application-key']))
+        if (caller === undefined) throw forbidden()
+        return caller
+      },
+    },
+    rateLimits: {
+      countCaller: async (limit) => ({ name: limit, ...standing(1, 1_000_000) }),
+      async countTarget(...target) {
+        const key = target.join()
+        targets.set(key, (targets.get(key) ?? 0) + 1)
+        return {
+          name: 'validations_per_target',
+          ...standing(targets.get(key) ?? 0, options.targetLimit ?? 1_000_000),
+        }
+      },
+    },
+    limits: {
+      validationsPerCaller: 1_000_000,
+      requestsPerCaller: 1_000_000,
+      validationsPerTarget: options.targetLimit ?? 1_000_000,
+      unprovenAttempts: options.unprovenAttempts ?? 1_000_000,
+    },
+    webOrigin: { isLoopback: true, allowedHosts: [] },
+    metrics,
+    log: createLog('trace', { write: (line) => lines.push(line) }),
+    lifecycle: { isReady: () => true, whenImpatient: () => () => {} },
+  })
+  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  const agent = new Agent({ connections: 128, pipelining: 1 })
+
+  test.after(async () => {
+    await agent.destroy()
+    await server.close()
+    metrics.close()
+    await database.close()
+    await proxy.close()
+    await admin.end()
+    await maintenance.query(`drop database ${name} with (force)`)
+    await maintenance.end()
+  })
+
+  return {
+    database,
+    admin,
+    configs,
+    changes,
+    troubles,
+    log: () => lines.join(''),
+    cut: proxy.cut,
+    mend: proxy.mend,
+    async client({ organization, permissions = ['integrations_read', 'manage_integrations'] } = {}) {
+      const owner = organization ?? { id: randomUUID(), name: `organisation ${randomUUID()}` }
+      if (organization === undefined)
+        await admin.query('insert into organizations (id, name) values ($1, $2)', [owner.id, owner.name])
+      const key = randomUUID()
+      callers.set(key, { id: `key:${key}`, organization: owner, permissions: new Set(permissions) })
+      const call: Client['call'] = async (method, path = '', attributes, more = {}) => {
+        const body =
+          more.body ?? (attributes && JSON.stringify({ data: { type: 'integration_config', attributes } }))
+        const answer = await request(`${url}${configsPath}${path}`, {
+          dispatcher: agent,
+          method: method as 'GET',
+          headers: {
+            'dd-application-key': key,
+            ...(body !== undefined && { 'content-type': 'application/json' }),
+            ...more.headers,
+          },
+          ...(body !== undefined && { body }),
+        })
+        const text = await answer.body.text()
+        return {
+          status: answer.statusCode,
+          headers: answer.headers,
+          text,
+          body: text === '' ? undefined : JSON.parse(text),
+        }
+      }
+      return {
+        organization: owner,
+        call,
+        create: (attributes) => call('POST', '', attributes),
+        patch: (id, attributes) => call('PATCH', `/${id}`, attributes),
+      }
+    },
+  }
+}
+
+/** Forwards connections to a port of this machine, until it is told not to. */
+async function openProxy(to: number) {
+  const sockets = new Set<Socket>()
+  const server = createTcpServer((incoming) => {
+    const outgoing = connectTcp(to, '127.0.0.1')
+    for (const [one, other] of [
+      [incoming, outgoing],
+      [outgoing, incoming],
+    ] as const) {
+      sockets.add(one)
+      one.pipe(other)
+      one.on('error', () => other.destroy())
+      one.on('close', () => {
+        sockets.delete(one)
+        other.destroy()
+      })
+    }
+  })
+  const listen = (port: number) =>
+    new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
+  await listen(0)
+  const { port } = server.address() as AddressInfo
+  const cut = () =>
+    new Promise<void>((resolve) => {
+      server.close(() => resolve())
+      for (const socket of sockets) socket.destroy()
+    })
+  return { port, cut, mend: () => listen(port), close: cut }
+}
