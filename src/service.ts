@@ -78,7 +78,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
   const server = await createServer({
     sources,
     validation: {
-      tools: { openHttp: (rules, signal) => outbound.open(rules, signal), now },
+      tools: { openHttp: outbound.open, now },
       guard: createGuessGuard({ attemptsPerMinute: config.limits.unprovenAttempts }),
       operatorEntry: operator.entryFor,
     },
