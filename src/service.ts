@@ -83,7 +83,7 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
       operatorEntry: operator.entryFor,
     },
     authentication: createAuthentication(keys, tokens),
-    rateLimits: createRateLimits(config.limits, now),
+    rateLimits: createRateLimits(config.limits, Date.now),
     limits: config.limits,
     webOrigin: { isLoopback: isLoopback(host), allowedHosts: config.allowedHosts },
     metrics,

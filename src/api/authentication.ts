@@ -36,60 +36,63 @@ export const hasKeysInQuery = (query: unknown) =>
 
 export interface Authentication {
   /**
-   * The caller of a route that is not public.
+   * The caller of a route that is not public; a promise only where something has to be waited for.
    *
    * @throws RequestError `forbidden` when keys or token are missing or wrong
    */
-  callerOf(request: FastifyRequest, access: Exclude<Access, 'public'>): Promise<Caller>
+  callerOf(request: FastifyRequest, access: Exclude<Access, 'public'>): Caller | Promise<Caller>
 }
-
-const callerByKey = (key: Key): Caller => ({
-  id: `key:${key.id}`,
-  organization: key.organization,
-  permissions: new Set(key.permissions),
-  key,
-})
 
 /** @see https://docs.datadoghq.com/account_management/api-app-keys/ for the headers */
 export function createAuthentication(keys: KeyRing, tokens: TokenVerifier): Authentication {
-  const byKeys = async (request: FastifyRequest): Promise<Caller | undefined> => {
-    const apiKey = textOf(request.headers['dd-api-key'])
-    const applicationKey = textOf(request.headers['dd-application-key'])
-    if (applicationKey === undefined) return undefined
-    const key = isAccessToken(applicationKey)
-      ? await keys.findAccessToken(applicationKey)
-      : apiKey && (await keys.findPair(apiKey, applicationKey))
-    return key ? callerByKey(key) : undefined
+  /** Callers by key, made once for each: keys do not change while they are in force. */
+  const callers = new WeakMap<Key, Caller>()
+  const callerByKey = (key: Key | undefined): Caller => {
+    if (key === undefined) throw forbidden()
+    const known = callers.get(key)
+    if (known !== undefined) return known
+    const caller = {
+      id: `key:${key.id}`,
+      organization: key.organization,
+      permissions: new Set(key.permissions),
+      key,
+    }
+    callers.set(key, caller)
+    return caller
   }
 
-  const byToken = async (token: string): Promise<Caller | undefined> => {
-    if (isAccessToken(token)) {
-      const key = await keys.findAccessToken(token)
-      return key && callerByKey(key)
-    }
+  const byKeys = ({ headers }: FastifyRequest): Caller => {
+    const apiKey = textOf(headers['dd-api-key'])
+    const applicationKey = textOf(headers['dd-application-key'])
+    if (applicationKey === undefined) throw forbidden()
+    if (isAccessToken(applicationKey)) return callerByKey(keys.findAccessToken(applicationKey))
+    if (apiKey === undefined) throw forbidden()
+    return callerByKey(keys.findPair(apiKey, applicationKey))
+  }
+
+  const byIssuedToken = async (token: string): Promise<Caller> => {
     const proven = await tokens.verify(token)
-    return (
-      proven && {
-        id: `token:${JSON.stringify([proven.issuer, proven.subject])}`,
-        organization: keys.organization(proven.organization),
-        permissions: proven.scopes,
-      }
-    )
+    if (proven === undefined) throw forbidden()
+    return {
+      id: `token:${JSON.stringify([proven.issuer, proven.subject])}`,
+      organization: keys.organization(proven.organization),
+      permissions: proven.scopes,
+    }
+  }
+
+  const judge = (request: FastifyRequest, access: Access): Caller | Promise<Caller> => {
+    if (hasKeysInQuery(request.query)) throw forbidden()
+    if (access === 'api_key') return callerByKey(keys.findApiKey(textOf(request.headers['dd-api-key']) ?? ''))
+    // A bearer token is judged alone: keys beside it must not rescue one that was refused.
+    const token = bearerToken(request.headers.authorization)
+    if (token === undefined) return byKeys(request)
+    return isAccessToken(token) ? callerByKey(keys.findAccessToken(token)) : byIssuedToken(token)
   }
 
   return {
-    async callerOf(request, access) {
-      if (hasKeysInQuery(request.query)) throw forbidden()
-      if (access === 'api_key') {
-        const key = await keys.findApiKey(textOf(request.headers['dd-api-key']) ?? '')
-        if (key === undefined) throw forbidden()
-        return callerByKey(key)
-      }
-      // A bearer token is judged alone: keys beside it must not rescue one that was refused.
-      const token = bearerToken(request.headers.authorization)
-      const caller = token === undefined ? await byKeys(request) : await byToken(token)
-      if (caller === undefined) throw forbidden()
-      return caller
+    callerOf(request, access) {
+      const refreshed = keys.refreshed()
+      return refreshed === undefined ? judge(request, access) : refreshed.then(() => judge(request, access))
     },
   }
 }
@@ -105,4 +108,5 @@ const isAccessToken = (text: string) => text.startsWith('ddpat_') || text.starts
 const textOf = (header: string | string[] | undefined) =>
   typeof header === 'string' && header !== '' ? header : undefined
 
-const bearerToken = (header: string | undefined) => /^bearer +(\S+)$/i.exec(header ?? '')?.[1]
+const bearerToken = (header: string | undefined) =>
+  header === undefined ? undefined : /^bearer +(\S+)$/i.exec(header)?.[1]

@@ -36,20 +36,23 @@ export interface RateLimits {
   countTarget(organizationId: string, integrationType: string, domain: string): Promise<Standing>
 }
 
-export function createRateLimits(limits: Limits, now: () => Date): RateLimits {
+/** @param now milliseconds since 1970 */
+export function createRateLimits(limits: Limits, now: () => number): RateLimits {
   const limiter = (name: LimitName, points: number) => {
     const counts = new RateLimiterMemory({ keyPrefix: name, points, duration: periodSeconds })
-    return async (key: string): Promise<Standing> => {
-      const seconds = Math.floor(now().getTime() / 1000)
-      // The number of the window is part of the key: a count never outlives its window, and the library forgets it soon after.
-      const outcome = await counts.consume(`${Math.floor(seconds / periodSeconds)}:${key}`).catch(asExceeded)
-      return {
+    return (key: string): Promise<Standing> => {
+      const seconds = Math.floor(now() / 1000)
+      const stand = ({ consumedPoints }: RateLimiterRes): Standing => ({
         name,
         limit: points,
-        remaining: Math.max(0, points - outcome.consumedPoints),
+        remaining: Math.max(0, points - consumedPoints),
         resetSeconds: periodSeconds - (seconds % periodSeconds),
-        isExceeded: outcome.consumedPoints > points,
-      }
+        isExceeded: consumedPoints > points,
+      })
+      // The number of the window is part of the key: a count never outlives its window, and the library forgets it soon after.
+      return counts
+        .consume(`${Math.floor(seconds / periodSeconds)}:${key}`)
+        .then(stand, (rejection: unknown) => stand(asExceeded(rejection)))
     }
   }
   const callers = {

@@ -254,10 +254,12 @@ const recheckMs = 500
 
 /** The keys as a running server sees them. */
 export interface KeyRing {
+  /** Looks at the file again when that is due; otherwise undefined, and nothing has to be awaited. */
+  refreshed(): Promise<void> | undefined
   /** The pair to which both keys belong. */
-  findPair(apiKey: string, applicationKey: string): Promise<Key | undefined>
-  findApiKey(apiKey: string): Promise<Key | undefined>
-  findAccessToken(token: string): Promise<Key | undefined>
+  findPair(apiKey: string, applicationKey: string): Key | undefined
+  findApiKey(apiKey: string): Key | undefined
+  findAccessToken(token: string): Key | undefined
   /** The organisation of that name or id; one that has no keys yet when none is known. */
   organization(nameOrId: string): Organization
 }
@@ -299,27 +301,26 @@ export async function openKeyRing(
     file = await read(dataDir)
     held = index(file)
   }
-  const isStale = () => clock() - checkedAt >= recheckMs
-  const refresh = async () => {
-    checking ??= check()
-      .catch((error: unknown) => options.onTrouble(error instanceof Error ? error : new Error('unreadable')))
-      .finally(() => {
-        checkedAt = clock()
-        checking = undefined
-      })
-    await checking
-  }
-
-  const findFirst = async (text: string) => {
-    if (isStale()) await refresh()
+  const findFirst = (text: string) => {
     const given = digest(text)
     const found = held.get(given)
     return isEqual(given, found?.first) ? found?.key : undefined
   }
 
   return {
-    async findPair(apiKey, applicationKey) {
-      if (isStale()) await refresh()
+    refreshed() {
+      if (clock() - checkedAt < recheckMs) return undefined
+      checking ??= check()
+        .catch((error: unknown) =>
+          options.onTrouble(error instanceof Error ? error : new Error('unreadable')),
+        )
+        .finally(() => {
+          checkedAt = clock()
+          checking = undefined
+        })
+      return checking
+    },
+    findPair(apiKey, applicationKey) {
       const given = digest(apiKey)
       const found = held.get(given)
       // Both digests are compared in any case, so that a wrong API key takes as long as a wrong application key.
@@ -327,12 +328,12 @@ export async function openKeyRing(
       const second = isEqual(digest(applicationKey), found?.second)
       return first && second ? found?.key : undefined
     },
-    async findApiKey(apiKey) {
-      const found = await findFirst(apiKey)
+    findApiKey(apiKey) {
+      const found = findFirst(apiKey)
       return found?.kind === 'pair' ? found : undefined
     },
-    async findAccessToken(token) {
-      const found = await findFirst(token)
+    findAccessToken(token) {
+      const found = findFirst(token)
       return found?.kind === 'pair' ? undefined : found
     },
     organization: (nameOrId) =>
