@@ -24,7 +24,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   sources: ['outbound'],
   outbound: [],
   telemetry: [],
-  'config.ts': ['outbound/endpoints.ts'],
+  'config.ts': ['outbound/endpoints.ts', 'outbound/host-name.ts'],
 }
 
 const root = join(import.meta.dirname, '..')
