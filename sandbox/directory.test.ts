@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { createDirectory, type DirectoryOptions } from './directory.ts'
+import { createDirectory, type DirectoryOptions, largestCount } from './directory.ts'
 
 const sizes = fc.record({
   domain: fc.constant('acme.com'),
@@ -134,6 +134,17 @@ test('membership is exact at the far end of a million people', () => {
   for (const person of directory.members(biggest, size - 50, 100))
     assert.ok(directory.isMember(biggest, person))
   assert.equal(directory.members(biggest, size, 10).length, 0)
+})
+
+test('membership is exact in the largest organisation too', () => {
+  const directory = createDirectory({ ...million, users: largestCount })
+  assert.deepEqual(directory.members(0, largestCount - 2, 5), [largestCount - 2, largestCount - 1])
+  for (const group of [1, 2, 3, 500]) {
+    const { memberCount } = directory.group(group)
+    const last = directory.members(group, Math.max(0, memberCount - 100), 200)
+    assert.equal(new Set(last).size, Math.min(100, memberCount))
+    for (const person of last) assert.ok(directory.isMember(group, person))
+  }
 })
 
 test('the first person is an active administrator of old standing and everybody reports to somebody before them', () => {

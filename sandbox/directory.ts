@@ -79,8 +79,8 @@ export interface Directory {
   isMember(groupIndex: number, personIndex: number): boolean
 }
 
-/** Indexes are drawn with 32-bit hashes and sit in 32 bits of a key. */
-const maxCount = 2 ** 31 - 1
+/** Most people, groups or devices: the product of two such numbers is still exact. */
+export const largestCount = 50_000_000
 
 const kinds = { person: 1, group: 2, device: 3 } as const
 type Kind = keyof typeof kinds
@@ -317,8 +317,8 @@ function between(from: number, to: number, draw: number): Date {
 const slug = (text: string) => text.toLowerCase().replaceAll(' ', '-')
 
 function wholeNumber(name: string, value: number, least: number): number {
-  if (!Number.isInteger(value) || value < least || value > maxCount)
-    throw new RangeError(`${name} must be a whole number from ${least} to ${maxCount}`)
+  if (!Number.isInteger(value) || value < least || value > largestCount)
+    throw new RangeError(`${name} must be a whole number from ${least} to ${largestCount}`)
   return value
 }
 

@@ -96,14 +96,20 @@ export const faultSchema: z.ZodType<Fault> = z
     error: 'is needed for a redirect',
   })
 
+/** A fault that replaces or damages the answer. */
+export type AnswerFault = Fault & { readonly kind: Exclude<Fault['kind'], ProviderFault | 'latency'> }
+
+const isPlayedByProvider = (kind: Fault['kind']): kind is ProviderFault =>
+  kind === 'repeated_next_link' || kind === 'empty_middle_page'
+
 /** What strikes one request. */
 export interface Struck {
   /** Waits of all matching `latency` faults together. */
   readonly latencyMs: number
   /** Faults that the provider itself plays. */
   readonly played: ReadonlySet<ProviderFault>
-  /** The first other fault that matches. */
-  readonly fault: Fault | undefined
+  /** The first fault that replaces or damages the answer. */
+  readonly fault: AnswerFault | undefined
 }
 
 export interface FaultBoard {
@@ -132,18 +138,18 @@ export function createFaultBoard(): FaultBoard {
       entries.map(({ fault, left }) => (fault.times === undefined ? fault : { ...fault, times: left })),
     strike(provider, request) {
       let latencyMs = 0
-      let main: Fault | undefined
+      let main: AnswerFault | undefined
       const played = new Set<ProviderFault>()
       for (const entry of entries) {
         const { fault, path } = entry
         if (fault.provider !== undefined && fault.provider !== provider) continue
         if (fault.method !== undefined && fault.method !== request.method) continue
         if (path !== undefined && !path.test(request.url.pathname)) continue
-        if (fault.kind === 'latency') latencyMs += fault.ms ?? 1000
-        else if (fault.kind === 'repeated_next_link' || fault.kind === 'empty_middle_page')
-          played.add(fault.kind)
-        else if (main === undefined) main = fault
-        else continue // A second answer cannot be given: it waits for its turn.
+        const { kind } = fault
+        if (kind === 'latency') latencyMs += fault.ms ?? 1000
+        else if (isPlayedByProvider(kind)) played.add(kind)
+        else if (main === undefined) main = { ...fault, kind }
+        else continue // Only one answer can be given: this fault waits for its turn.
         entry.left -= 1
       }
       entries = entries.filter((entry) => entry.left > 0)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
+import { once } from 'node:events'
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
@@ -393,6 +394,16 @@ test('a fault that cannot be played is refused when it is set', async () => {
     { kind: 'redirect' },
   ]
   for (const fault of wrong) assert.throws(() => sandbox.setFaults([fault]), JSON.stringify(fault))
+})
+
+test('a defect of a provider is answered 500 and told as a warning', async () => {
+  const { provider } = echo('okta', 'acme.okta.com')
+  const handle = () => Promise.reject(new Error('an example of a defect'))
+  const sandbox = await startSandbox({ providers: [{ ...provider, handle }], tls: false })
+  running.push(sandbox)
+  const warned = once(process, 'warning')
+  assert.equal((await answerOf(sandbox, oktaAsked)).status, 500)
+  assert.match(String((await warned)[0]), /an example of a defect/)
 })
 
 test('a client that sends garbage or goes away in the middle of a request disturbs nobody', async () => {

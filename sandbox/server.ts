@@ -1,4 +1,4 @@
-/** Serves one provider sandbox on loopback, and plays the faults that strike its answers. */
+/** Serves a provider sandbox on loopback. */
 import { once } from 'node:events'
 import {
   createServer as createHttpServer,
@@ -8,13 +8,11 @@ import {
 } from 'node:http'
 import { createServer as createHttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { setTimeout as pause } from 'node:timers/promises'
+import { answer, send } from './answering.ts'
 import type { ServerIdentity } from './authority.ts'
-import { captivePortalPage, deepJson, endlessJson, gzipBomb } from './bodies.ts'
 import type { FaultBoard } from './faults.ts'
-import type { ProviderSandbox, SandboxAnswer, SandboxRequest } from './provider.ts'
+import type { ProviderSandbox, SandboxRequest } from './provider.ts'
 import type { RequestLog } from './request-log.ts'
 
 /** Larger than any request a directory API is sent. */
@@ -60,8 +58,7 @@ export function serveProvider(served: ServedProvider, port: number): Promise<Loo
       if (response.destroyed) return
       process.emitWarning(error instanceof Error ? error : String(error))
       if (response.headersSent) response.destroy()
-      else
-        send(response, 500, {}, Buffer.from('{"sandbox":"defect, see its process warnings"}'), served.now())
+      else send(response, served.now(), 500, {}, Buffer.from('a defect of the sandbox, see its warnings'))
     })
   })
   return listen(server, port)
@@ -104,7 +101,7 @@ async function serve(
   const host = incoming.headers.host ?? ''
   const url = meantUrl(identity === undefined ? 'http' : 'https', host, incoming.url ?? '')
   if (url === undefined) {
-    send(response, 400, { connection: 'close' }, Buffer.from('no valid Host or path'), now)
+    send(response, now, 400, { connection: 'close' }, Buffer.from('no valid Host or path'))
     return
   }
   const method = incoming.method ?? 'GET'
@@ -115,13 +112,16 @@ async function serve(
     path: url.pathname,
     at: now,
   })
-  const reply = (status: number, headers: Readonly<Record<string, string>>, body: Buffer) => {
-    seen.answered(status)
-    send(response, status, headers, body, now)
-  }
   const body = await readBody(incoming)
   if (body === undefined) {
-    reply(413, { connection: 'close' }, Buffer.from(`a body of more than ${maxBodyBytes} bytes`))
+    seen.answered(413)
+    send(
+      response,
+      now,
+      413,
+      { connection: 'close' },
+      Buffer.from(`a body of more than ${maxBodyBytes} bytes`),
+    )
     return
   }
   const { latencyMs, played, fault } = served.faults.strike(provider.name, { method, url })
@@ -136,86 +136,15 @@ async function serve(
   const gone = new AbortController()
   response.once('close', () => gone.abort())
   if (latencyMs > 0) await pause(latencyMs, undefined, { signal: gone.signal })
-  const honest = async () => encode(await provider.handle(request))
-  const json = { 'content-type': 'application/json' }
-
-  switch (fault?.kind) {
-    case undefined: {
-      const answer = await honest()
-      reply(answer.status, answer.headers, answer.body)
-      return
-    }
-    case 'throttled':
-    case 'unavailable': {
-      const answer = encode(provider[fault.kind](request))
-      reply(answer.status, answer.headers, answer.body)
-      return
-    }
-    case 'status': {
-      const answer = encode({
-        status: fault.status ?? 500,
-        body: fault.body,
-        ...(fault.headers && { headers: fault.headers }),
-      })
-      reply(answer.status, answer.headers, answer.body)
-      return
-    }
-    case 'html':
-      reply(200, { 'content-type': 'text/html; charset=utf-8' }, Buffer.from(captivePortalPage))
-      return
-    case 'truncated': {
-      const answer = await honest()
-      reply(answer.status, answer.headers, firstHalf(answer.body))
-      return
-    }
-    case 'deep_json':
-      reply(200, json, Buffer.from(deepJson()))
-      return
-    case 'redirect':
-      reply(302, { location: fault.location ?? '' }, Buffer.alloc(0))
-      return
-    case 'cut': {
-      const answer = await honest()
-      seen.answered(answer.status)
-      const hangUp = () => incoming.socket.destroy()
-      if (answer.body.length === 0) {
-        // Half of an answer without a body ends within its status line.
-        incoming.socket.write('HTTP/1.1 ', hangUp)
-        return
-      }
-      begin(response, answer.status, answer.headers, now, answer.body.length)
-      response.write(firstHalf(answer.body), hangUp)
-      return
-    }
-    case 'reset':
-      reset()
-      return
-    case 'hang':
-      if (!response.closed) await once(response, 'close')
-      return
-    case 'drip': {
-      const answer = await honest()
-      seen.answered(answer.status)
-      begin(response, answer.status, answer.headers, now, answer.body.length)
-      response.flushHeaders()
-      for (const byte of answer.body) {
-        await pause(fault.ms ?? 100, undefined, { signal: gone.signal })
-        response.write(Buffer.of(byte))
-      }
-      response.end()
-      return
-    }
-    case 'endless':
-    case 'gzip_bomb': {
-      seen.answered(200)
-      const isBomb = fault.kind === 'gzip_bomb'
-      begin(response, 200, { ...json, ...(isBomb && { 'content-encoding': 'gzip' }) }, now)
-      await pipeline(Readable.from(isBomb ? gzipBomb() : endlessJson()), response)
-      return
-    }
-    default:
-      throw new Error(`the provider plays ${fault?.kind} itself`)
-  }
+  await answer(fault, {
+    provider,
+    request,
+    response,
+    gone: gone.signal,
+    answered: seen.answered,
+    cut: () => incoming.socket.destroy(),
+    reset,
+  })
 }
 
 /** The URL as the client meant it; undefined when its Host header or path is malformed. */
@@ -241,51 +170,4 @@ function headersOf(incoming: IncomingMessage): Headers {
   const raw = incoming.rawHeaders
   for (let index = 0; index < raw.length; index += 2) headers.append(raw[index] ?? '', raw[index + 1] ?? '')
   return headers
-}
-
-interface EncodedAnswer {
-  readonly status: number
-  readonly headers: Readonly<Record<string, string>>
-  readonly body: Buffer
-}
-
-function encode(answer: SandboxAnswer): EncodedAnswer {
-  const { status, headers = {}, body } = answer
-  if (body === undefined) return { status, headers, body: Buffer.alloc(0) }
-  const hasType = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type')
-  const isText = typeof body === 'string'
-  const type = isText ? 'text/plain; charset=utf-8' : 'application/json; charset=utf-8'
-  return {
-    status,
-    headers: hasType ? headers : { 'content-type': type, ...headers },
-    body: Buffer.from(isText ? body : JSON.stringify(body)),
-  }
-}
-
-const firstHalf = (bytes: Buffer): Buffer => bytes.subarray(0, Math.floor(bytes.length / 2))
-
-/** Status line and headers; the clock of `Date` is the sandbox's. */
-function begin(
-  response: ServerResponse,
-  status: number,
-  headers: Readonly<Record<string, string>>,
-  now: Date,
-  length?: number,
-): void {
-  response.statusCode = status
-  response.setHeader('date', now.toUTCString())
-  // RFC 9110, 8.6: no Content-Length with 204.
-  if (length !== undefined && status !== 204) response.setHeader('content-length', length)
-  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value)
-}
-
-function send(
-  response: ServerResponse,
-  status: number,
-  headers: Readonly<Record<string, string>>,
-  body: Buffer,
-  now: Date,
-): void {
-  begin(response, status, headers, now, body.length)
-  response.end(body)
 }

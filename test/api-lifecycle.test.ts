@@ -138,7 +138,7 @@ test('wrong settings and damaged files keep the server from starting, and are na
     })
   await assert.rejects(start({ operatorFile: join(dataDir, 'gone.json') }), {
     name: 'ConfigError',
-    message: 'CREDENCE_OPERATOR_FILE: the file: expected the path of a readable file (ENOENT)',
+    message: 'CREDENCE_OPERATOR_FILE: the file cannot be read (ENOENT)',
   })
   await assert.rejects(start({ vaultKeys: {} }), {
     name: 'VaultKeysError',
@@ -222,6 +222,24 @@ test('each request is one line of the log, with an id that the answer has too', 
   assert.equal(lines[1].route, 'unmatched')
   assert.equal(lines[2].request_id, 'trace-0123456789')
   assert.ok(!api.log().includes('canary'))
+})
+
+test('a client that leaves before its answer is one line too, with the status that proxies write for it', async (t) => {
+  const acme = createAcme()
+  const api = await startApi(t, { outbound: acme.outbound })
+  const leaving = new AbortController()
+  const asked = fetch(api.url + validatePath, {
+    method: 'POST',
+    headers: headersOf(api),
+    body: JSON.stringify({ data: { type: 'integration_config', attributes: hanging } }),
+    signal: leaving.signal,
+  }).catch(() => 'left')
+  while (acme.reached.length === 0) await new Promise(setImmediate)
+  leaving.abort()
+  assert.equal(await asked, 'left')
+  while (!api.log().includes('"status":499')) await new Promise(setImmediate)
+  assert.equal((await api.call({ path: '/healthz' })).status, 200)
+  assert.equal(api.log().match(/"msg":"request"/g)?.length, 2)
 })
 
 test('metrics count requests by route and verdicts by source, and tell how late the event loop is', async (t) => {

@@ -26,7 +26,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   sources: ['outbound'],
   outbound: [],
   telemetry: [],
-  'config.ts': ['outbound/endpoints.ts'],
+  'config.ts': ['outbound/endpoints.ts', 'outbound/host-name.ts'],
 }
 
 const root = join(import.meta.dirname, '..')

@@ -32,6 +32,8 @@ export interface Answer {
 
 export interface Client {
   readonly organization: { readonly id: string; readonly name: string }
+  /** Its application key; any API key goes with it. */
+  readonly key: string
   call(method: string, path?: string, attributes?: object, more?: CallOptions): Promise<Answer>
   create(attributes: object): Promise<Answer>
   patch(id: string, attributes: object): Promise<Answer>
@@ -44,6 +46,7 @@ export interface CallOptions {
 }
 
 export interface ConfigsServer {
+  readonly origin: string
   readonly database: Database
   /** Past any proxy. */
   readonly admin: pg.Pool
@@ -182,6 +185,7 @@ export async function startConfigsServer(
   })
 
   return {
+    origin: url,
     database,
     admin,
     configs,
@@ -219,6 +223,7 @@ export async function startConfigsServer(
       }
       return {
         organization: owner,
+        key,
         call,
         create: (attributes) => call('POST', '', attributes),
         patch: (id, attributes) => call('PATCH', `/${id}`, attributes),

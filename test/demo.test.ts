@@ -78,8 +78,8 @@ before(async () => {
   const file: Lasting = { after: (end) => ends.push(end) }
   shared = await startDemo(file, dataDir(file))
 })
-after(() => {
-  for (const end of ends.reverse()) end()
+after(async () => {
+  for (const end of ends.reverse()) await end()
 })
 
 test('the documented example and every valid example are answered 200, every invalid one 400', async () => {

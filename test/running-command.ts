@@ -40,7 +40,6 @@ export function startCommand(
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { PATH: process.env.PATH, HOME: process.env.HOME, TMPDIR: process.env.TMPDIR, ...environment },
   })
-  test.after(() => child.kill('SIGKILL'))
   // A command that refuses its arguments ends without reading its input.
   child.stdin.on('error', () => {}).end(input)
   let stdout = ''
@@ -53,6 +52,16 @@ export function startCommand(
     stderr += text
   })
   const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }) as Ended)
+  const endedWithin10Seconds = async () => {
+    const tooLate = AbortSignal.timeout(10_000)
+    await Promise.race([ended, once(tooLate, 'abort')])
+    return !tooLate.aborted
+  }
+  test.after(async () => {
+    // Asked first, so that it removes what it wrote.
+    child.kill('SIGTERM')
+    if (!(await endedWithin10Seconds())) child.kill('SIGKILL')
+  })
   const line = async (): Promise<string> => {
     for (;;) {
       const end = stdout.indexOf('\n', taken)
@@ -81,9 +90,7 @@ export function startCommand(
     },
     async stop(signal = 'SIGTERM') {
       child.kill(signal)
-      const tooLate = AbortSignal.timeout(10_000)
-      await Promise.race([ended, once(tooLate, 'abort')])
-      if (tooLate.aborted && child.exitCode === null && child.signalCode === null)
+      if (!(await endedWithin10Seconds()))
         throw new Error(`credence ${args[0]} still ran 10 s after ${signal}`)
       return ended
     },

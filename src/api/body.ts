@@ -21,12 +21,38 @@ const decoders: Readonly<Record<string, (coded: Buffer, options: { maxOutputLeng
   zstd1: zstdDecompressSync,
 }
 
+/** How often bodies that take too long are looked for, in milliseconds. A timer for each would cost more than reading it. */
+const sweepMs = 500
+
+/** A body that is arriving. */
+interface Arrival {
+  readonly giveUpAt: number
+  giveUp(): void
+}
+
 /** Takes JSON as the one kind of body there is; every other spelling of Content-Type is refused. */
 export function acceptJsonBodies(server: FastifyInstance): void {
+  const arriving = new Set<Arrival>()
+  const sweep = setInterval(() => {
+    const now = performance.now()
+    for (const arrival of arriving) {
+      // They came in this order, with the same time to arrive.
+      if (arrival.giveUpAt > now) break
+      arrival.giveUp()
+    }
+  }, sweepMs).unref()
+  server.addHook('onClose', (_, done) => {
+    clearInterval(sweep)
+    done()
+  })
   server.removeAllContentTypeParsers()
   server.addContentTypeParser(
     'application/json',
-    async (request: FastifyRequest, payload: NodeJS.ReadableStream) => {
+    (
+      request: FastifyRequest,
+      payload: NodeJS.ReadableStream,
+      done: (error: Error | null, body?: unknown) => void,
+    ) => {
       const {
         'content-type': type = '',
         'content-encoding': coding,
@@ -34,9 +60,18 @@ export function acceptJsonBodies(server: FastifyInstance): void {
       } = request.headers
       if (!isUtf8Json(type)) throw new RequestError('unsupported_media_type', unsupportedMediaType)
       const decode = decoderOf(coding)
-      const coded = await collect(payload, Number(length ?? 0))
-      if (coded.length === 0 && request.routeOptions.config.isBodyOptional === true) return undefined
-      return parse(decode === undefined ? coded : decompress(decode, coded))
+      collect(payload, Number(length ?? 0), arriving, (error, coded) => {
+        if (error !== undefined) return done(error)
+        if (coded.length === 0 && request.routeOptions.config.isBodyOptional === true)
+          return done(null, undefined)
+        let body: unknown
+        try {
+          body = parse(decode === undefined ? coded : decompress(decode, coded))
+        } catch (fault) {
+          return done(fault as Error)
+        }
+        done(null, body)
+      })
     },
   )
 }
@@ -62,34 +97,38 @@ function decoderOf(coding: string | undefined) {
 
 const tooLarge = () => new RequestError('too_large', `Body too large: at most ${maxBodyBytes} bytes`)
 
-/** The whole body, as it came over the wire. */
-function collect(payload: NodeJS.ReadableStream, announcedBytes: number): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let received = 0
-    let isTooLarge = announcedBytes > maxBodyBytes
-    const end = (error: RequestError | undefined) => {
-      clearTimeout(timer)
-      payload.off('data', onData).off('end', onEnd).off('error', onError).off('close', onError)
-      if (error === undefined) resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
-      else reject(error)
-    }
-    const timer = setTimeout(
-      () =>
-        end(new RequestError('timed_out', `The body did not arrive within ${bodyTimeoutMs / 1000} seconds`)),
-      bodyTimeoutMs,
-    )
-    const onData = (chunk: Buffer) => {
-      received += chunk.length
-      if (received > maxBodyBytes) isTooLarge = true
-      if (!isTooLarge) chunks.push(chunk)
-      else if (received > maxDroppedBytes) end(tooLarge())
-    }
-    const onEnd = () => end(isTooLarge ? tooLarge() : undefined)
-    const onError = () => end(new RequestError('invalid_request', 'The body was cut off'))
-    payload.on('data', onData).on('end', onEnd).on('error', onError).on('close', onError)
-    if (announcedBytes > maxDroppedBytes) end(tooLarge())
+/** Hands over the whole body as it came over the wire, or why there is none; once. */
+function collect(
+  payload: NodeJS.ReadableStream,
+  announcedBytes: number,
+  arriving: Set<Arrival>,
+  handOver: (error: RequestError | undefined, body: Buffer) => void,
+): void {
+  const chunks: Buffer[] = []
+  let received = 0
+  let isTooLarge = announcedBytes > maxBodyBytes
+  const end = (error: RequestError | undefined) => {
+    // What the stream still tells afterwards has been decided already.
+    if (!arriving.delete(arrival)) return
+    handOver(error, chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
+  }
+  const arrival: Arrival = {
+    giveUpAt: performance.now() + bodyTimeoutMs,
+    giveUp: () =>
+      end(new RequestError('timed_out', `The body did not arrive within ${bodyTimeoutMs / 1000} seconds`)),
+  }
+  arriving.add(arrival)
+  payload.on('data', (chunk: Buffer) => {
+    received += chunk.length
+    if (received > maxBodyBytes) isTooLarge = true
+    if (!isTooLarge) chunks.push(chunk)
+    else if (received > maxDroppedBytes) end(tooLarge())
   })
+  const onError = () => end(new RequestError('invalid_request', 'The body was cut off'))
+  payload.on('end', () => end(isTooLarge ? tooLarge() : undefined))
+  payload.on('error', onError)
+  payload.on('close', onError)
+  if (announcedBytes > maxDroppedBytes) end(tooLarge())
 }
 
 function decompress(

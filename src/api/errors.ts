@@ -111,14 +111,7 @@ export const unsupportedMediaType =
  *
  * @param part what the schema was for: `body`, `querystring`
  */
-export function schemaFault(
-  faults: readonly { readonly instancePath: string; readonly message?: string }[],
-  part: string,
-): RequestError {
-  // A pointer is `/data/attributes/domain`, or `/` for the whole.
-  const [first, ...rest] = faults.map(
-    ({ instancePath, message }) =>
-      `${instancePath.slice(1).replaceAll('/', '.') || part}: ${message ?? 'not understood'}`,
-  )
+export function schemaFault(issues: readonly z.core.$ZodIssue[], part: string): RequestError {
+  const [first, ...rest] = issues.map(({ path, message }) => `${path.join('.') || part}: ${message}`)
   return new RequestError('invalid_request', first ?? `${part}: not understood`, ...rest)
 }

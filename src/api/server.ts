@@ -11,8 +11,9 @@ import {
   fastify,
   type RouteOptions,
 } from 'fastify'
-import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
-import { demandPermission } from './authentication.ts'
+import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { z } from 'zod'
+import { type Caller, demandPermission } from './authentication.ts'
 import { acceptJsonBodies, bodyTimeoutMs, maxBodyBytes } from './body.ts'
 import { errorLine } from './error-line.ts'
 import {
@@ -80,45 +81,61 @@ export async function createServer(
       // A missing Host header is refused in our form instead.
       requireHostHeader: false,
     },
-    frameworkErrors: (error, request, reply) => {
-      reply.header('x-request-id', request.id)
-      answerError(error, request, reply)
-    },
+    frameworkErrors: (error, request, reply) => refuseAddress(error, request, reply),
     clientErrorHandler: (error, socket) => refuseGarbage(error, socket as Socket),
   }).withTypeProvider<ZodTypeProvider>()
 
-  server.setValidatorCompiler(validatorCompiler)
+  // The type provider's own compiler turns each issue into Fastify's form, out of which the error form would be made again.
+  server.setValidatorCompiler<z.ZodType>(({ schema, httpPart = 'body' }) => (data) => {
+    const read = schema.safeParse(data)
+    return read.success ? { value: read.data } : { error: schemaFault(read.error.issues, httpPart) }
+  })
   server.setSerializerCompiler(serializerCompiler)
   acceptJsonBodies(server)
   server.decorateRequest('caller', null)
   server.decorateRequest('redact', null)
   server.setErrorHandler(answerError)
-  server.setSchemaErrorFormatter(schemaFault)
 
   const routes = demandDeclaredAccess(server)
   const guardOrigin = createWebOriginGuard(parts.webOrigin)
   /** How many requests of a connection wait for their answer. */
   const unanswered = new WeakMap<Socket, number>()
 
-  server.addHook('onRequest', async (request, reply) => {
-    const { socket } = request
-    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1)
-    reply.headers({
-      'x-request-id': request.id,
-      'x-content-type-options': 'nosniff',
-      'cache-control': 'no-store',
-    })
+  /** Lets a request in or throws. A promise only where something has to be waited for. */
+  const admit = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
     const { config } = request.routeOptions
     const access = request.is404 ? 'public' : config.access
     guardOrigin(request, access === 'public')
-    if (access === 'public') return
+    if (access === 'public') return undefined
     if (access === undefined) throw new Error('a route without declared access was reached')
-    const caller = await authentication.callerOf(request, access)
-    request.caller = caller
-    const standing = await rateLimits.countCaller(config.limit ?? 'requests', caller.id)
-    sendStanding(reply, standing)
-    if (standing.isExceeded) throw tooManyRequests()
-    demandPermission(caller, access)
+    const count = async (caller: Caller) => {
+      request.caller = caller
+      const standing = await rateLimits.countCaller(config.limit ?? 'requests', caller.id)
+      sendStanding(reply, standing)
+      if (standing.isExceeded) throw tooManyRequests()
+      demandPermission(caller, access)
+    }
+    const caller = authentication.callerOf(request, access)
+    return caller instanceof Promise ? caller.then(count) : count(caller)
+  }
+
+  server.addHook('onRequest', (request, reply, done) => {
+    const { socket } = request
+    const startedAtMs = performance.now()
+    unanswered.set(socket, (unanswered.get(socket) ?? 0) + 1)
+    // Comes after every answer, and also when there will be none.
+    reply.raw.on('close', () => {
+      unanswered.set(socket, (unanswered.get(socket) ?? 1) - 1)
+      conclude(request, reply, startedAtMs)
+    })
+    reply.headers(commonHeaders(request))
+    try {
+      const admitted = admit(request, reply)
+      if (admitted === undefined) done()
+      else admitted.then(() => done(), done)
+    } catch (refusal) {
+      done(refusal as Error)
+    }
   })
 
   server.addHook('onSend', (_, reply, payload, done) => {
@@ -129,31 +146,28 @@ export async function createServer(
     done(null, payload)
   })
 
-  const conclude = (request: FastifyRequest, reply: FastifyReply, isAborted: boolean) => {
+  /** One line and one count for each request. */
+  const conclude = (request: FastifyRequest, reply: FastifyReply, startedAtMs: number) => {
     const { caller, routeOptions } = request
     const route = request.is404 ? 'unmatched' : (routeOptions.url ?? 'unmatched')
     // 499 is what proxies write for a client that left before its answer.
-    const status = isAborted ? 499 : reply.statusCode
-    metrics.countRequest(request.method, route, status, reply.elapsedTime / 1000)
+    const status = reply.raw.writableFinished ? reply.statusCode : 499
+    const elapsedMs = performance.now() - startedAtMs
+    metrics.countRequest(request.method, route, status, elapsedMs / 1000)
+    if (!log.isLevelEnabled('info')) return
     log.info(
       {
         request_id: request.id,
         method: request.method,
         route,
         status,
-        duration_ms: Math.round(reply.elapsedTime * 10) / 10,
+        duration_ms: Math.round(elapsedMs * 10) / 10,
         remote: request.ip,
         ...(caller && { organization: caller.organization.id, caller: caller.id }),
       },
       'request',
     )
   }
-  server.addHook('onResponse', (request, reply, done) => {
-    unanswered.set(request.socket, (unanswered.get(request.socket) ?? 1) - 1)
-    conclude(request, reply, false)
-    done()
-  })
-
   server.setNotFoundHandler((request, reply) => {
     const methods = routes.methodsOf(pathOf(request))
     if (methods.length === 0) sendErrors(reply, 404, ['Not found'])
@@ -190,6 +204,18 @@ export async function createServer(
     sendErrors(reply, said.status, said.errors)
   }
 
+  /** Answers an address that cannot be decoded. Hooks have no part in this. */
+  function refuseAddress(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+    const { status, errors } = describeRequestError(error) ?? { status: 500, errors: ['Internal error'] }
+    const startedAtMs = performance.now()
+    reply.raw.on('close', () => conclude(request, reply, startedAtMs))
+    reply
+      .code(status)
+      .headers({ ...commonHeaders(request), 'content-type': 'application/json' })
+      // Bytes, as Fastify would add a charset to text.
+      .send(Buffer.from(errorBody(errors)))
+  }
+
   /** Answers what is no HTTP, or came too slowly, and closes the connection. */
   function refuseGarbage(error: FastifyError | NodeJS.ErrnoException, socket: Socket): void {
     const isSilent =
@@ -219,6 +245,12 @@ export async function createServer(
   await server.ready()
   return server
 }
+
+const commonHeaders = ({ id }: FastifyRequest) => ({
+  'x-request-id': id,
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+})
 
 const statusOfClientError = (code: string | undefined) =>
   code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400

@@ -11,7 +11,11 @@ export class JsonFault extends Error {
     const before = text.slice(0, at)
     const line = before.split('\n').length
     const column = at - before.lastIndexOf('\n')
+    // Expected, and told by its position: a stack would cost more than the parsing.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(`${what} at line ${line}, column ${column}`)
+    Error.stackTraceLimit = stackTraceLimit
     this.line = line
     this.column = column
   }
@@ -38,12 +42,6 @@ const escapes: Readonly<Record<string, string>> = {
   r: '\r',
   t: '\t',
 }
-
-const literals = [
-  ['true', true],
-  ['false', false],
-  ['null', null],
-] as const
 
 /**
  * Parses `text` as `JSON.parse` does, and refuses besides: keys given twice, prototype keys, nesting beyond
@@ -75,18 +73,24 @@ export function parseStrictJson(text: string): unknown {
         return readList(depth + 1)
       case '"':
         return readString()
+      case 't':
+        return readWord('true', true)
+      case 'f':
+        return readWord('false', false)
+      case 'n':
+        return readWord('null', null)
       default:
-        return readScalar()
+        return readNumber()
     }
   }
 
-  const readScalar = (): unknown => {
-    for (const [word, value] of literals) {
-      if (text.startsWith(word, at)) {
-        at += word.length
-        return value
-      }
-    }
+  const readWord = <V>(word: string, value: V): V => {
+    if (!text.startsWith(word, at)) fail('expected a value')
+    at += word.length
+    return value
+  }
+
+  const readNumber = (): number => {
     numberForm.lastIndex = at
     const digits = numberForm.exec(text)?.[0]
     if (digits === undefined)

@@ -109,7 +109,7 @@ export async function writeExamples(
   const written: ExampleFile[] = []
   for (const example of examples) {
     const name = `${example.source} ${example.title}`.toLowerCase().replace(/[^a-z0-9]+/g, '-')
-    const path = join(folder, `${name.replace(/^-|-$/g, '').slice(0, 80)}.json`)
+    const path = join(folder, `${name.replace(/^-|-$/g, '').slice(0, 200)}.json`)
     await writePrivately(path, { data: { type: 'integration_config', attributes: example.attributes } })
     written.push({ ...example, path })
   }

@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
+import { largestCount } from '../../sandbox/directory.ts'
 import type { RunningSandbox } from '../../sandbox/index.ts'
 import type { Organisation } from '../../sandbox/organisation.ts'
 import { CommandError } from './exit-codes.ts'
@@ -35,13 +36,10 @@ export function addSandboxCommand(program: Command): void {
     .action(run)
 }
 
-/** Directories count in 31 bits. */
-const mostPeople = 2 ** 31 - 1
-
 const count = (least: number) => (text: string) => {
   const value = Number(text)
-  if (!/^\d{1,10}$/.test(text) || value < least || value > mostPeople)
-    throw new InvalidArgumentError(`It is a whole number from ${least} to ${mostPeople}.`)
+  if (!/^\d{1,10}$/.test(text) || value < least || value > largestCount)
+    throw new InvalidArgumentError(`It is a whole number from ${least} to ${largestCount}.`)
   return value
 }
 
@@ -79,7 +77,7 @@ async function start({ port, users, groups, seed }: SandboxCommandOptions, folde
 }
 
 /** What kept the ports from being opened, in one line; any other error as it came. */
-export function describePorts(error: unknown, port: number): unknown {
+function describePorts(error: unknown, port: number): unknown {
   if (error instanceof RangeError) return new CommandError(`${error.message}; choose a lower --port`)
   const code = error instanceof Error && 'syscall' in error && 'code' in error ? error.code : undefined
   if (code === 'EADDRINUSE')

@@ -96,7 +96,7 @@ async function run(
   const report = await validate(
     source,
     { domain, credentials },
-    { openHttp: (rules, signal) => outbound.open(rules, signal), now: () => new Date() },
+    { openHttp: outbound.open, now: () => new Date() },
     { timeoutMs, ...(list && { onCheck: (check: CheckReport) => list.ended(check) }) },
   )
   list?.clear()

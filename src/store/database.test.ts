@@ -262,8 +262,11 @@ test('who finds all connections in use is told so after a while', async () => {
 })
 
 test('closing does not wait for a statement that goes on and on', async () => {
-  const database = await openOn(await newDatabase())
+  const name = await newDatabase()
+  const [database, other] = [await openOn(name), await openOn(name)]
   const running = assert.rejects(sql`select pg_sleep(100)`.execute(database.query), isUnavailable)
+  const sleeping = 'select from pg_stat_activity where datname = current_database() and wait_event = $1'
+  while ((await other.pool.query(sleeping, ['PgSleep'])).rowCount === 0);
   await database.close()
   await running
 })

@@ -79,7 +79,7 @@ test('whatever is wrong is told by the name of the member, and never by its valu
     ],
     [
       { acme: [{ token_file: 'gone', bindings: [binding] }] },
-      /^acme\[0\]\.token_file: .*readable file \(ENOENT\)$/,
+      /^acme\[0\]\.token_file cannot be read \(ENOENT\)$/,
     ],
   ]
   for (const [document, message] of faults) {
@@ -94,6 +94,6 @@ test('whatever is wrong is told by the name of the member, and never by its valu
 test('a file that is not there is told', async () => {
   await assert.rejects(
     readOperatorFile('/nowhere/operator.json', [source]),
-    /^OperatorFileError: the file: expected the path/,
+    /^OperatorFileError: the file cannot be read/,
   )
 })

@@ -137,7 +137,7 @@ async function readText(path: string, where: string): Promise<string> {
     return await readFile(path, 'utf8')
   } catch (error) {
     throw new OperatorFileError(
-      `${where}: expected the path of a readable file (${(error as NodeJS.ErrnoException).code ?? 'unreadable'})`,
+      `${where} cannot be read (${(error as NodeJS.ErrnoException).code ?? 'no reason given'})`,
     )
   }
 }

@@ -46,11 +46,19 @@ test('answers 400 and says what was tried, what the provider said and the remedy
     provider: { status: 401, code: 'E1', message: 'Invalid token' },
   })
   assert.deepEqual(
-    answerTo(report('invalid', [failed, failed, check({ status: 'unknown', cause: cause('x_down') })])),
+    answerTo(report('invalid', [failed, check({ status: 'unknown', cause: cause('x_down') })])),
     {
       status: 400,
       errors: ['Access token: Key refused (401 E1: Invalid token). It is old. Make a new one.'],
     },
+  )
+})
+
+test('says once what several checks fail for', () => {
+  const failed = { status: 'failed', cause: cause('x_key') } as const
+  assert.deepEqual(
+    answerTo(report('invalid', [check(failed), check({ ...failed, id: 'users', title: 'Users' })])).errors,
+    ['Access token, Users: Key refused. It is old. Make a new one.'],
   )
 })
 

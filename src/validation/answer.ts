@@ -31,18 +31,25 @@ export function answerTo(report: Report): Answer {
   }
 }
 
+/** One sentence group per cause: checks that fail for one reason (an API that is switched off) say so together. */
 function sentences(report: Report, status: 'failed' | 'unknown'): string[] {
-  const told = report.checks.filter((check) => check.required && check.status === status).map(sentence)
-  // Checks that fail for one reason (an API that is switched off, a token that is refused) say so once.
-  return told.length > 0 ? [...new Set(told)] : ['The credentials could not be checked. Try again.']
+  const told = new Map<string, { titles: string[]; words: string }>()
+  for (const check of report.checks.filter((one) => one.required && one.status === status)) {
+    const words = wordsFor(check)
+    const same = told.get(words)
+    if (same === undefined) told.set(words, { titles: [check.title], words })
+    else same.titles.push(check.title)
+  }
+  if (told.size === 0) return ['The credentials could not be checked. Try again.']
+  return [...told.values()].map(({ titles, words }) => `${titles.join(', ')}: ${words}`)
 }
 
-/** `Access token: Google refused … (401 unauthorized_client: Client is unauthorized …). Add the client ID …` */
-export function sentence(check: CheckReport): string {
+/** `Google refused … (401 unauthorized_client: Client is unauthorized …). It lacks … Add the client ID …` */
+function wordsFor(check: CheckReport): string {
   const said = providerSaid(check)
-  const cause = check.cause
-  if (cause === undefined) return `${check.title}: ${check.status}.`
-  return `${check.title}: ${cause.title}${said === '' ? '' : ` (${said})`}. ${cause.explanation} ${cause.remedy}`
+  const { cause } = check
+  if (cause === undefined) return `${check.status}.`
+  return `${cause.title}${said === '' ? '' : ` (${said})`}. ${cause.explanation} ${cause.remedy}`
 }
 
 /** `401 E0000011: Invalid token provided`, or an empty text when the provider said nothing. */

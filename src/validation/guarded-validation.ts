@@ -85,8 +85,8 @@ export async function readRequest(
       async run(options) {
         let end: TrialEnd = 'indeterminate'
         let sent = 0
-        const openHttp = (rules: readonly EgressRule[], signal: AbortSignal) =>
-          countingRequests(tools.openHttp(rules, signal), () => {
+        const openHttp = (rules: readonly EgressRule[], signal: AbortSignal, budgetMs: number) =>
+          countingRequests(tools.openHttp(rules, signal, budgetMs), () => {
             sent += 1
           })
         try {

@@ -12,8 +12,12 @@ export const defaultTimeoutMs = 10_000
 
 /** What validation is given by whoever starts it. */
 export interface ValidationTools {
-  /** A client that may talk to `rules` alone, and stops when `signal` does. Closed when the validation ends. */
-  openHttp(rules: readonly EgressRule[], signal: AbortSignal): HttpClient & { close(): Promise<void> }
+  /** A client that may talk to `rules` alone, and stops when `signal` does, after `budgetMs`. Closed when the validation ends. */
+  openHttp(
+    rules: readonly EgressRule[],
+    signal: AbortSignal,
+    budgetMs: number,
+  ): HttpClient & { close(): Promise<void> }
   now(): Date
 }
 
@@ -46,10 +50,11 @@ export async function validate<C, S>(
   const startedAt = tools.now()
   const started = performance.now()
   const budget = new AbortController()
-  const timer = setTimeout(() => budget.abort(), options.timeoutMs ?? defaultTimeoutMs)
+  const budgetMs = options.timeoutMs ?? defaultTimeoutMs
+  const timer = setTimeout(() => budget.abort(), budgetMs)
   const signal =
     options.signal === undefined ? budget.signal : AbortSignal.any([budget.signal, options.signal])
-  const http = tools.openHttp(source.egress(target), signal)
+  const http = tools.openHttp(source.egress(target), signal, budgetMs)
   const redact = redactor(source.secretsIn(target.credentials))
   const checks = withRequired(source.checks, options.require ?? [])
 

@@ -55,7 +55,7 @@ export async function describeApi(server: Server): Promise<void> {
         url,
       }
     },
-    transformObject: jsonSchemaTransformObject,
+    transformObject: (document) => withoutUnusedSchemas(jsonSchemaTransformObject(document)),
   })
 
   await server.register(async (page) => {
@@ -95,6 +95,24 @@ function packageFacts(): { version: string; description: string } {
   if (file === undefined) throw new Error('no package.json above src/api')
   const { version, description } = packageSchema.parse(JSON.parse(readFileSync(file, 'utf8')))
   return { version, description }
+}
+
+/** Each shared schema comes in two forms, for requests and for answers; most are needed in one. */
+function withoutUnusedSchemas<D extends { components?: { schemas?: object }; paths?: object }>(
+  document: D,
+): D {
+  const schemas = new Map(Object.entries(document.components?.schemas ?? {}))
+  const used = new Set<string>()
+  const follow = (part: unknown) => {
+    for (const [, name = ''] of JSON.stringify(part ?? null).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (used.has(name)) continue
+      used.add(name)
+      follow(schemas.get(name))
+    }
+  }
+  follow(document.paths)
+  const kept = Object.fromEntries([...schemas].filter(([name]) => used.has(name)))
+  return { ...document, components: { ...document.components, schemas: kept } }
 }
 
 const packageSchema = z.object({ version: z.string(), description: z.string() })

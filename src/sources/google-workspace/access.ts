@@ -2,7 +2,7 @@
 import type { KeyObject } from 'node:crypto'
 import { SignJWT } from 'jose'
 import type { SourceTools } from '../source.ts'
-import { parseToken } from './client.ts'
+import { parseToken, tokenOperation } from './client.ts'
 
 /**
  * The scopes asked for. They only read.
@@ -67,7 +67,7 @@ export async function requestToken(
     .setExpirationTime(issuedAt + assertionLifetimeSeconds)
   if (subject !== undefined) assertion.setSubject(subject)
   const answer = await tools.http.request({
-    operation: 'request a token',
+    operation: tokenOperation,
     method: 'POST',
     url: tokenUrl,
     headers: { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' },

@@ -6,6 +6,9 @@ import { SourceError } from '../../outbound/source-error.ts'
 /** @see https://developers.google.com/workspace/admin/directory/reference/rest */
 const directoryUrl = 'https://admin.googleapis.com/admin/directory/v1/'
 
+/** What token requests are called in errors; it tells the two endpoints apart. */
+export const tokenOperation = 'request a token'
+
 type JsonObject = Readonly<Record<string, unknown>>
 
 /** What a request is about, for the case that Google does not find it. */
@@ -34,8 +37,7 @@ export async function readDirectory(
     url,
     headers: { accept: 'application/json', authorization: `Bearer ${token}` },
   })
-  if (answer.status !== 200)
-    throw refusal(answer, { ...asked, hints: { endpoint: 'directory', about: request.about } }, now())
+  if (answer.status !== 200) throw refusal(answer, { ...asked, hints: { about: request.about } }, now())
   const body = answer.json()
   if (!isObject(body) || 'error' in body) throw unexpected(answer, asked)
   return body
@@ -43,8 +45,8 @@ export async function readDirectory(
 
 /** The access token in an answer of the token endpoint. */
 export function parseToken(answer: HttpAnswer, now: Date): string {
-  const asked = { operation: 'request a token', asked: 'POST /token' }
-  if (answer.status !== 200) throw refusal(answer, { ...asked, hints: { endpoint: 'token' } }, now)
+  const asked = { operation: tokenOperation, asked: 'POST /token' }
+  if (answer.status !== 200) throw refusal(answer, { ...asked, hints: {} }, now)
   const body = answer.json()
   if (!isObject(body) || 'error' in body) throw unexpected(answer, asked)
   const { access_token: token, token_type: type } = body

@@ -8,7 +8,7 @@ import { createOutbound } from '../../outbound/outbound.ts'
 import type { Report } from '../../validation/report.ts'
 import { validate } from '../../validation/validate.ts'
 import { scopes } from './access.ts'
-import { causes, type GoogleCause } from './diagnosis.ts'
+import { causes, type GoogleCause } from './causes.ts'
 import { googleWorkspace } from './index.ts'
 
 const keyFile = {

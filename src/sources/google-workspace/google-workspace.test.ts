@@ -319,6 +319,17 @@ test('answers that never come end with the time limit: could not tell', async ()
   }
 })
 
+test('names the host that could not be reached', async () => {
+  for (const [fault, host, id] of [
+    [{ ...token, kind: 'reset' }, 'oauth2.googleapis.com', 'token'],
+    [{ ...directory, kind: 'reset' }, 'admin.googleapis.com', 'users'],
+  ] as const) {
+    running.setFaults([fault])
+    const check = (await ask()).checks.find((candidate) => candidate.id === id)
+    assert.equal(check?.cause?.title, `${host} could not be reached`)
+  }
+})
+
 test('one capability that is disturbed leaves the others proved', async () => {
   running.setFaults([{ provider: 'google', path: '/members$', kind: 'unavailable' }])
   const report = await ask()

@@ -2,8 +2,9 @@
 import { causeOf } from '../cause.ts'
 import { defineSource } from '../source.ts'
 import { scopes } from './access.ts'
+import { causes } from './causes.ts'
 import { checks } from './checks.ts'
-import { causes, diagnose } from './diagnosis.ts'
+import { diagnose } from './diagnosis.ts'
 import {
   canonicalDomain,
   completeByOperator,

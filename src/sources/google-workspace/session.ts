@@ -2,7 +2,7 @@
 import { SourceError } from '../../outbound/source-error.ts'
 import type { SourceTools, Target } from '../source.ts'
 import { requestToken, type ScopeName, scopes } from './access.ts'
-import { type DirectoryRequest, isText, itemsOf, readDirectory } from './client.ts'
+import { type DirectoryRequest, isText, itemsOf, readDirectory, tokenOperation } from './client.ts'
 import { mayConcernOneScope } from './diagnosis.ts'
 import { canonicalDomain, type GoogleCredentials, type KeyReading, readPrivateKey } from './secrets.ts'
 
@@ -86,7 +86,7 @@ export function openSession(target: Target<GoogleCredentials>, tools: SourceTool
     const email = credentials.text('client_email')
     // The shape checks, which come first, have found both.
     if (!privateKey.ok || email === undefined)
-      throw new SourceError({ code: 'not_configured', operation: 'request a token' })
+      throw new SourceError({ code: 'not_configured', operation: tokenOperation })
     const account = { email, keyId: credentials.text('private_key_id'), key: privateKey.key }
     return requestToken(tools, account, subject, scope)
   }

@@ -282,7 +282,7 @@ export const causes = {
   okta_admin_role_missing: no({
     title: 'The app has no administrator role that lets it see {what}',
     explanation:
-      'The scope is granted, and yet Okta shows no {what}: scopes say what an app may do, roles on what. Without a role an app sees nothing.',
+      'The scope is granted, and yet Okta shows it no {what}: scopes say what an app may do, roles in which part of the organisation. Without a role an app sees nothing, and for some things the role has to be a higher one.',
     remedy:
       'On the Admin roles tab of the app, assign this role: {role}. A custom role needs a resource set that covers the whole organisation.',
     docs: rolesDocs,

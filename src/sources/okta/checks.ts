@@ -24,7 +24,7 @@ import {
   readRoleTypes,
 } from './client.ts'
 import { type Reading, readings } from './diagnosis.ts'
-import type { HostReading } from './domain.ts'
+import type { RefusedHost } from './domain.ts'
 import { identifierProblem, type OktaCredentials, tokenProblem } from './secrets.ts'
 import type { OktaSession } from './session.ts'
 
@@ -341,8 +341,8 @@ const completenessCheck: OktaCheck = {
 const idlenessCheck: OktaCheck = {
   id: 'token_idleness',
   stage: 'health',
-  title: 'Credentials outlive idle times',
-  proves: 'Whether the credentials end by not being used.',
+  title: 'Idle rule of the API token is known',
+  proves: 'Nothing of its own: it reminds of the rule that ends API tokens which are not used.',
   needs: {
     kind: 'setting',
     name: 'API token',
@@ -456,7 +456,7 @@ async function problemOf({ credentials, key }: OktaSession): Promise<Diagnosis |
   }
 }
 
-export const domainDiagnosis = (reading: Extract<HostReading, { ok: false }>): Diagnosis =>
+export const domainDiagnosis = (reading: RefusedHost): Diagnosis =>
   cause('okta_domain_not_permitted', {
     problem: reading.problem,
     suggestion:

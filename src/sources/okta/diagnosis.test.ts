@@ -515,6 +515,13 @@ const rows: readonly Row[] = [
     'okta_unexpected_response',
   ],
   [
+    'a token that no header can hold',
+    { [token]: ok({ access_token: 'a\nb: c', token_type: 'Bearer' }) },
+    serviceApp,
+    'access',
+    'okta_unexpected_response',
+  ],
+  [
     'a token of another type',
     { [token]: ok({ access_token: 'x', token_type: 'mac' }) },
     serviceApp,
@@ -694,6 +701,57 @@ test('the answers that the rows vary are those of valid credentials', async () =
       [],
     )
   }
+})
+
+test('survives whatever answers in place of Okta, and never finds credentials valid by it', async () => {
+  const answer = fc.record({
+    status: fc.oneof({ weight: 2, arbitrary: fc.constant(200) }, fc.integer({ min: 200, max: 599 })),
+    body: fc.oneof(
+      fc.jsonValue(),
+      fc.string(),
+      fc.record(
+        {
+          errorCode: fc.anything(),
+          error: fc.anything(),
+          // A text would make the document a good one.
+          id: fc.jsonValue().filter((id) => typeof id !== 'string'),
+          _links: fc.jsonValue(),
+          access_token: fc.jsonValue(),
+          token_type: fc.jsonValue(),
+          scope: fc.jsonValue(),
+        },
+        { requiredKeys: [] },
+      ),
+    ),
+    headers: fc.dictionary(
+      fc.constantFrom(
+        'www-authenticate',
+        'x-rate-limit-limit',
+        'x-rate-limit-remaining',
+        'x-rate-limit-reset',
+        'retry-after',
+        'date',
+        'dpop-nonce',
+      ),
+      fc.string({ unit: fc.constantFrom(...'aZ09 ,="\\-.:') }),
+    ),
+  })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(organization, token, me, users, groups, members),
+      fc.constantFrom(apiToken, serviceApp),
+      answer,
+      async (where, either, instead) => {
+        const isSafe = JSON.stringify(instead.body) !== undefined && ![204, 205, 304].includes(instead.status)
+        if (!isSafe) return
+        const secrets = where === token ? serviceApp : where === me ? apiToken : either
+        const { verdict } = await report({ [where]: instead }, secrets)
+        const isRead = where === members && instead.status === 200 && Array.isArray(instead.body)
+        if (!isRead) assert.notEqual(verdict, 'valid')
+      },
+    ),
+    { numRuns: 150 },
+  )
 })
 
 test('names the missing scopes where Okta refuses them together', async () => {

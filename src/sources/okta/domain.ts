@@ -24,22 +24,27 @@ const adminEnding = '-admin'
 /** Longer text is no host, not even with a scheme before and a slash behind it. */
 const longestInput = 'https://'.length + 253 + '/'.length
 
-export type HostReading =
-  | {
-      readonly ok: true
-      readonly host: string /** Whether it is Okta's own or the operator listed it. */
-      readonly kind: 'organization' | 'custom'
-    }
-  | {
-      readonly ok: false
-      readonly problem: string /** The host that was probably meant. */
-      readonly suggestion?: string
-    }
+interface PermittedHost {
+  readonly ok: true
+  readonly host: string
+  /** `organization`: one of Okta's own hosts. `custom`: a domain that the operator listed. */
+  readonly kind: 'organization' | 'custom'
+}
+
+export interface RefusedHost {
+  readonly ok: false
+  /** Why, as the end of a sentence that says "because". */
+  readonly problem: string
+  /** The host that was probably meant. */
+  readonly suggestion?: string
+}
+
+export type HostReading = PermittedHost | RefusedHost
 
 /** Reads a host or an `https` URL of one; whatever is more than that is refused, never cut off. */
 export function readHost(domain: string, customDomains: readonly string[]): HostReading {
   if (domain.length > longestInput) return refused('it is longer than any host name')
-  // Ignoring what a URL parser would repair (tabs, backslashes, full-width dots, percent signs) is the point: none of it is a host.
+  // No URL parser: it would repair tabs, backslashes, full-width dots and percent signs, none of which is in a host.
   const [, scheme, host, slash] =
     /^(?:([A-Za-z][A-Za-z0-9+.-]*):\/\/)?([A-Za-z0-9.-]+)(\/?)$/.exec(domain) ?? []
   if (host === undefined) return refused('it is not a plain host name', hostBefore(domain))
@@ -92,7 +97,7 @@ function hostBefore(text: string): string | undefined {
   return host === undefined ? undefined : permitted(host.toLowerCase())
 }
 
-const refused = (problem: string, suggestion?: string): HostReading => ({
+const refused = (problem: string, suggestion?: string): RefusedHost => ({
   ok: false,
   problem,
   ...(suggestion !== undefined && { suggestion }),

@@ -42,17 +42,17 @@ export function openSession(
 ): OktaSession {
   let seen: RateLimit | undefined
 
-  const discovery = once(async () => discover(http, domain.ok ? domain.host : ''))
-  const host = async () => {
+  const wellFormed = () => {
     if (!domain.ok) throw new Error('the host is asked for only after the domain was found to be one')
-    return domain.kind === 'custom' ? (await discovery()).host : domain.host
+    return domain
   }
+  const discovery = once(async () => discover(http, wellFormed().host))
+  const host = async () => (wellFormed().kind === 'custom' ? (await discovery()).host : wellFormed().host)
   const organization = once(async () =>
-    domain.ok && domain.kind === 'custom'
+    wellFormed().kind === 'custom'
       ? (await discovery()).organization
-      : readOrganization(http, await host()),
+      : readOrganization(http, wellFormed().host),
   )
-
   const key = once(async (): Promise<KeyReading> => {
     if (credentials.kind === 'api_token') throw new Error('an API token has no key')
     return readPrivateKey(credentials.privateKey)

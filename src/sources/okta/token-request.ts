@@ -91,6 +91,8 @@ export class TokenRequester {
     const body = bodyOf({ answer }, tokenOperation, asked)
     if (!isRecord(body) || !isText(body.access_token) || !isText(body.token_type))
       throw unexpected(tokenOperation, asked)
+    // RFC 6749 appendix A.12; anything else could not be sent back.
+    if (!/^[\x21-\x7e]+$/.test(body.access_token)) throw unexpected(tokenOperation, asked)
     const type = body.token_type.toLowerCase()
     if (type !== 'bearer' && !(type === 'dpop' && this.#isProofNeeded))
       throw unexpected(tokenOperation, asked)

@@ -1,0 +1,365 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { gunzipSync, gzipSync } from 'node:zlib'
+import { newDatabase, urlOf } from '../../test/postgres.ts'
+import { createVault } from '../vault/vault.ts'
+import { backup, keepable, restore } from './backup.ts'
+import { type Database, openDatabase } from './database.ts'
+
+const open: Database[] = []
+const folder = await mkdtemp(join(tmpdir(), 'credence-backup-'))
+after(async () => {
+  await Promise.all(open.map((database) => database.close()))
+  await rm(folder, { recursive: true, force: true })
+})
+
+const nowhere = '/nowhere'
+let files = 0
+const newFile = () => join(folder, `${++files}.backup`)
+
+async function openOn(name: string): Promise<Database> {
+  const database = await openDatabase({ url: urlOf(name), dataDirectory: nowhere })
+  open.push(database)
+  return database
+}
+
+/** Values that a careless format would change. */
+const awkward = `quote ' double " back\\slash tab\t line\nfeed {a,"b"} NULL é 漢 😀 \u2028 \u0001`
+
+const place = {
+  organization: '00000000-0000-0000-0000-000000000001',
+  owner: '00000000-0000-0000-0000-000000000002',
+  type: 'OKTA',
+  domain: 'acme.okta.com',
+}
+const vault = createVault([{ id: 'key-7', key: Buffer.alloc(32, 7) }])
+
+/** An organisation with a key in force and one revoked, a configuration with secrets, a webhook, a binding, events. */
+async function fill({ query }: Database): Promise<void> {
+  await query.insertInto('organizations').values({ id: place.organization, name: awkward }).execute()
+  await query
+    .insertInto('keys')
+    .values([
+      {
+        organization_id: place.organization,
+        name: null,
+        prefix: 'abc',
+        api_key_hash: Buffer.from([0, 1, 255]),
+        application_key_hash: Buffer.from('one'),
+        permissions: ['integrations_read', awkward],
+        revoked_at: null,
+      },
+      {
+        organization_id: place.organization,
+        name: 'old',
+        prefix: 'def',
+        api_key_hash: null,
+        application_key_hash: Buffer.from('two'),
+        permissions: [],
+        revoked_at: new Date('2026-01-02T03:04:05.678Z'),
+      },
+    ])
+    .execute()
+  await query
+    .insertInto('integration_configs')
+    .values({
+      id: place.owner,
+      organization_id: place.organization,
+      integration_type: place.type,
+      domain: place.domain,
+      name: 'acme',
+      state: 'valid',
+      settings: JSON.stringify({ [awkward]: [1.5, null, { a: 1e300 }] }),
+    })
+    .execute()
+  const { keyId, wrappedKey, sealed } = vault.seal(place, { api_token: 'canary-secret' })
+  await query
+    .insertInto('envelopes')
+    .values({
+      owner_id: place.owner,
+      organization_id: place.organization,
+      key_id: keyId,
+      wrapped_key: wrappedKey,
+      sealed,
+    })
+    .execute()
+  await query
+    .insertInto('webhooks')
+    .values({ organization_id: place.organization, url: 'https://example.com', events: ['a'] })
+    .execute()
+  const { id } = await query
+    .insertInto('registrations')
+    .values({ source: 'entra-id', name: 'ours', attributes: '{}' })
+    .returning('id')
+    .executeTakeFirstOrThrow()
+  await query
+    .insertInto('registration_bindings')
+    .values({
+      registration_id: id,
+      organization_id: place.organization,
+      source: 'entra-id',
+      domain: 'acme.com',
+    })
+    .execute()
+  await addEvents({ query }, 450)
+  await query.insertInto('rate_windows').values({ key: 'k', window_start: new Date(), taken: 1 }).execute()
+}
+
+const addEvents = ({ query }: Pick<Database, 'query'>, count: number) =>
+  query
+    .insertInto('audit_events')
+    .values(
+      Array.from({ length: count }, (_, index) => ({
+        organization_id: place.organization,
+        actor: 'cli',
+        action: 'test',
+        target: String(index),
+        outcome: 'succeeded' as const,
+        details: JSON.stringify({ awkward }),
+      })),
+    )
+    .execute()
+
+const kept = [
+  'organizations',
+  'keys',
+  'integration_configs',
+  'envelopes',
+  'vault_keys',
+  'registrations',
+  'registration_bindings',
+  'webhooks',
+  'audit_events',
+] as const
+
+/** Everything that is stored, as PostgreSQL writes it. */
+async function contentOf({ pool }: Database): Promise<Record<string, unknown[]>> {
+  const content: Record<string, unknown[]> = {}
+  for (const table of kept) {
+    const { rows } = await pool.query(
+      `select t::text as row from ${table} t ${table === 'audit_events' ? "where action <> 'database.restore'" : ''} order by 1`,
+    )
+    content[table] = rows.map(({ row }) => row)
+  }
+  return content
+}
+
+const filled = newDatabase().then(async (name) => {
+  const database = await openOn(name)
+  await fill(database)
+  const file = newFile()
+  const summary = await backup(database, file, '1.2.3')
+  return { database, file, summary }
+})
+
+test('a restored database holds what the backed-up one held', async () => {
+  const { database, file, summary } = await filled
+  assert.deepEqual(summary.vaultKeyIds, ['key-7'])
+  const name = await newDatabase()
+  const restored = await restore({ url: urlOf(name), dataDirectory: nowhere }, file, {
+    keep: keepable,
+    vaultKeyIds: ['key-7'],
+  })
+  const copy = await openOn(name)
+  assert.deepEqual(await contentOf(copy), await contentOf(database))
+  assert.equal(restored.rows, summary.rows)
+  assert.deepEqual(restored.missingVaultKeyIds, [])
+  assert.equal(restored.release, '1.2.3')
+  // What refers to what is watched again, and numbers go on where they were.
+  await assert.rejects(
+    copy.pool.query(`insert into registration_bindings values (gen_random_uuid(), $1, 'okta', 'x')`, [
+      place.organization,
+    ]),
+    { code: '23503' },
+  )
+  await addEvents(copy, 1)
+  const {
+    rows: [sealed],
+  } = await copy.pool.query('select key_id, wrapped_key, sealed from envelopes')
+  assert.deepEqual(
+    vault.open(place, { keyId: sealed.key_id, wrappedKey: sealed.wrapped_key, sealed: sealed.sealed }),
+    { api_token: 'canary-secret' },
+  )
+})
+
+test('nothing comes back active that the operator did not confirm, and the audit trail tells of it', async () => {
+  const { file } = await filled
+  const name = await newDatabase()
+  const summary = await restore({ url: urlOf(name), dataDirectory: nowhere }, file)
+  assert.deepEqual(summary.active, { keys: 1, configurations: 1, webhooks: 1, bindings: 1 })
+  assert.deepEqual(summary.kept, [])
+  assert.deepEqual(summary.missingVaultKeyIds, ['key-7'])
+  const { pool } = await openOn(name)
+  const { rows } = await pool.query(`select
+    (select count(*) from keys where revoked_at is null) as keys,
+    (select revoked_at from keys where name = 'old') as "revokedAt",
+    (select count(*) from integration_configs where enabled) as configurations,
+    (select count(*) from webhooks where enabled) as webhooks,
+    (select count(*) from registration_bindings) as bindings,
+    (select details - 'taken_at' from audit_events where action = 'database.restore') as event`)
+  assert.deepEqual(rows, [
+    {
+      keys: 0,
+      revokedAt: new Date('2026-01-02T03:04:05.678Z'),
+      configurations: 0,
+      webhooks: 0,
+      bindings: 0,
+      event: { release: '1.2.3', rows: summary.rows, active: summary.active, kept: [] },
+    },
+  ])
+})
+
+test('a backup goes into an empty data directory of the embedded database', async () => {
+  const { file } = await filled
+  const dataDirectory = await mkdtemp(join(tmpdir(), 'credence-backup-embedded-'))
+  try {
+    await restore({ dataDirectory }, file)
+    const database = await openDatabase({ dataDirectory })
+    const { rows } = await database.pool.query('select name from organizations')
+    const again = await backup(database, newFile(), '1.2.3')
+    await database.close()
+    assert.deepEqual(rows, [{ name: awkward }])
+    assert.deepEqual(again.vaultKeyIds, ['key-7'])
+    await assert.rejects(restore({ dataDirectory }, file), /the database is not empty/)
+  } finally {
+    await rm(dataDirectory, { recursive: true, force: true })
+  }
+})
+
+test('a backup is for its owner alone, replaces no file, and holds no secret in plain', async () => {
+  const { database, file } = await filled
+  assert.equal((await stat(file)).mode & 0o777, 0o600)
+  const before = await readFile(file)
+  await assert.rejects(backup(database, file, '1.2.3'), /is there already; choose another name/)
+  assert.deepEqual(await readFile(file), before)
+  const text = gunzipSync(before).toString()
+  const secret = Buffer.from('canary-secret')
+  for (const spelling of ['utf8', 'hex', 'base64'] as const) {
+    assert.equal(text.includes(secret.toString(spelling)), false)
+  }
+  assert.doesNotMatch(text, /"rate_windows"/)
+})
+
+test('a backup taken while others write is of one moment', async () => {
+  const name = await newDatabase()
+  const database = await openOn(name)
+  await fill(database)
+  let isOver = false
+  const writing = (async () => {
+    for (let number = 0; !isOver; number++) {
+      await database.query.transaction().execute(async (query) => {
+        const { id } = await query
+          .insertInto('organizations')
+          .values({ name: `n${number}` })
+          .returning('id')
+          .executeTakeFirstOrThrow()
+        await query
+          .insertInto('webhooks')
+          .values({ organization_id: id, url: 'https://example.com', events: [] })
+          .execute()
+      })
+    }
+  })()
+  const file = newFile()
+  await backup(database, file, '1.2.3')
+  isOver = true
+  await writing
+  const copyName = await newDatabase()
+  await restore({ url: urlOf(copyName), dataDirectory: nowhere }, file)
+  const { pool } = await openOn(copyName)
+  const { rows } = await pool.query(
+    'select (select count(*) from organizations) as organizations, (select count(*) from webhooks) as webhooks',
+  )
+  assert.equal(rows[0].organizations, rows[0].webhooks)
+})
+
+test('a database that holds anything is not restored into', async () => {
+  const { file } = await filled
+  const name = await newDatabase()
+  const database = await openOn(name)
+  await database.query.insertInto('organizations').values({ name: 'here' }).execute()
+  await assert.rejects(restore({ url: urlOf(name), dataDirectory: nowhere }, file), {
+    name: 'BackupError',
+    message: /not empty \(there are rows in organizations\)/,
+  })
+  const { rows } = await database.pool.query('select name from organizations')
+  assert.deepEqual(rows, [{ name: 'here' }])
+})
+
+const changed: readonly (readonly [string, (file: Buffer) => Buffer, RegExp])[] = [
+  ['cut off', (file) => file.subarray(0, file.length - 100), /is cut off/],
+  ['without its end', (file) => gzipSync(gunzipSync(file).subarray(0, -90)), /is cut off|is damaged/],
+  [
+    'changed in a row',
+    (file) => gzipSync(gunzipSync(file).toString().replace('integrations_read', 'manage_integrations')),
+    /is damaged/,
+  ],
+  [
+    'with a row more behind its proof',
+    (file) => gzipSync(Buffer.concat([gunzipSync(file), Buffer.from('["x"]\n')])),
+    /is damaged/,
+  ],
+  ['not compressed', (file) => gunzipSync(file), /is damaged or not a backup/],
+  ['empty', () => Buffer.alloc(0), /is cut off/],
+  ['of something else', () => gzipSync('{"format":"other"}\n'), /is cut off|is damaged/],
+]
+for (const [what, change, said] of changed) {
+  test(`a backup that is ${what} is refused before anything is touched`, async () => {
+    const { file } = await filled
+    const bad = newFile()
+    await writeFile(bad, change(await readFile(file)))
+    const dataDirectory = join(folder, 'untouched')
+    await assert.rejects(restore({ dataDirectory }, bad), { name: 'BackupError', message: said })
+    assert.equal((await readdir(folder)).includes('untouched'), false)
+  })
+}
+
+test('a backup of a newer release is named', async () => {
+  const { file } = await filled
+  const { createHash } = await import('node:crypto')
+  const lines = gunzipSync(await readFile(file))
+    .toString()
+    .trimEnd()
+    .split('\n')
+    .slice(0, -1)
+  const header = JSON.parse(lines[0] ?? '')
+  lines[0] = JSON.stringify({ ...header, migrations: [...header.migrations, '9999-newer'] })
+  const text = `${lines.join('\n')}\n`
+  const sha256 = createHash('sha256').update(text).digest('hex')
+  const newer = newFile()
+  await writeFile(newer, gzipSync(`${text}${JSON.stringify({ sha256 })}\n`))
+  await assert.rejects(restore({ dataDirectory: join(folder, 'untouched') }, newer), {
+    name: 'BackupError',
+    message: /newer release \(1\.2\.3\): it has 9999-newer/,
+  })
+})
+
+test('a restore that fails in the middle leaves an empty database, which can be restored into', async () => {
+  const { file } = await filled
+  const name = await newDatabase()
+  const { createHash } = await import('node:crypto')
+  // The last row refers to an organisation that is not there.
+  const text = gunzipSync(await readFile(file))
+    .toString()
+    .replaceAll(place.organization, '00000000-0000-0000-0000-00000000000f')
+    .replace('00000000-0000-0000-0000-00000000000f', place.organization)
+    .replace(/.*\n$/, '')
+  const sha256 = createHash('sha256').update(text).digest('hex')
+  const bad = newFile()
+  await writeFile(bad, gzipSync(`${text}${JSON.stringify({ sha256 })}\n`))
+  const target = { url: urlOf(name), dataDirectory: nowhere }
+  await assert.rejects(restore(target, bad), {
+    name: 'BackupError',
+    message: /do not fit this database \(\d{5}\); nothing was restored/,
+  })
+  await restore(target, file)
+})
+
+test('a file that is not there, and a folder that is not, are named', async () => {
+  const { database } = await filled
+  await assert.rejects(restore({ dataDirectory: nowhere }, join(folder, 'none')), /no such file or folder/)
+  await assert.rejects(backup(database, join(folder, 'none', 'x'), '1'), /no such file or folder/)
+})
