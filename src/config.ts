@@ -79,9 +79,16 @@ export interface Config {
   readonly oauthIssuers: readonly OAuthIssuer[]
   readonly logLevel: LogLevel
   readonly limits: Limits
+  /** Between two validations of stored credentials (CREDENCE_REVALIDATE_HOURS), in milliseconds. */
+  readonly revalidateEveryMs: number
   /** Names under which the server may be asked besides loopback ones (CREDENCE_ALLOWED_HOSTS); empty: any, unless it is bound to loopback. */
   readonly allowedHosts: readonly string[]
 }
+
+const hourMs = 3_600_000
+const defaultRevalidateHours = 6
+/** Okta ends API tokens that nobody used for 30 days. @see https://developer.okta.com/docs/guides/create-an-api-token/main/ */
+const mostRevalidateHours = 720
 
 /** The configuration of a server about which nothing was said. */
 export const defaultConfig: Config = {
@@ -93,6 +100,7 @@ export const defaultConfig: Config = {
   oauthIssuers: [],
   logLevel: 'info',
   limits: defaultLimits,
+  revalidateEveryMs: defaultRevalidateHours * hourMs,
   allowedHosts: [],
 }
 
@@ -139,6 +147,7 @@ export function readConfig(environment: Environment = process.env): Config {
       validationsPerTarget: limit('CREDENCE_LIMIT_TARGET', 'validationsPerTarget', setting),
       unprovenAttempts: limit('CREDENCE_LIMIT_ATTEMPTS', 'unprovenAttempts', setting),
     },
+    revalidateEveryMs: hours('CREDENCE_REVALIDATE_HOURS', setting('CREDENCE_REVALIDATE_HOURS')) * hourMs,
     allowedHosts: hostList('CREDENCE_ALLOWED_HOSTS', setting('CREDENCE_ALLOWED_HOSTS')),
   }
 }
@@ -189,6 +198,13 @@ function limit(variable: string, name: keyof Limits, setting: (name: string) => 
   if (!/^[1-9]\d{0,8}$/.test(value))
     throw new ConfigError(`${variable} must be a whole number of requests a minute from 1 to 999999999`)
   return Number(value)
+}
+
+function hours(variable: string, value = String(defaultRevalidateHours)): number {
+  const count = /^[1-9]\d{0,2}$/.test(value) ? Number(value) : Number.NaN
+  if (!(count <= mostRevalidateHours))
+    throw new ConfigError(`${variable} must be a whole number of hours from 1 to ${mostRevalidateHours}`)
+  return count
 }
 
 const loopbackHosts = new Set(['localhost', '127.0.0.1', '[::1]'])

@@ -9,6 +9,9 @@ import { createRefusalTrail } from './api/refusals.ts'
 import { createServer } from './api/server.ts'
 import { type Config, ConfigError } from './config.ts'
 import { createConfigs } from './configs/configs.ts'
+import { announceStateChange } from './jobs/announcements.ts'
+import { type Jobs, startJobs } from './jobs/jobs.ts'
+import { createSchedule } from './jobs/schedule.ts'
 import { createOutbound, type Outbound } from './outbound/outbound.ts'
 import { isLoopbackAddress } from './outbound/public-address.ts'
 import { type AnySource, createSources } from './sources/registry.ts'
@@ -53,8 +56,6 @@ export interface RunningService {
 
 /** When shutting down: how long validations may go on before they are told to stop, in milliseconds. */
 const patienceMs = 7_000
-/** When stored credentials are validated again, in milliseconds. */
-const revalidateAfterMs = 6 * 3_600_000
 /** And how long connections may stay open, in milliseconds. */
 const cutOffMs = 9_000
 
@@ -128,25 +129,26 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     }),
     operatorEntry: operator.entryFor,
   }
+  const onTrouble = (error: unknown) =>
+    log.error({ error: errorLine(error) }, 'an operator has to look at this')
+  const schedule = createSchedule(config.revalidateEveryMs)
+  const configs = createConfigs({
+    database,
+    vault,
+    sources,
+    validation,
+    operatorRegistrations: operator.servicesFor,
+    now,
+    schedule: schedule.after,
+    onStateChange: announceStateChange,
+    onReport: (source, { verdict, duration_ms }) =>
+      metrics.countValidation(source.name, verdict, duration_ms / 1000),
+    onTrouble,
+  })
   const server = await createServer({
     sources,
     validation,
-    configs: createConfigs({
-      database,
-      vault,
-      sources,
-      validation,
-      operatorRegistrations: operator.servicesFor,
-      now,
-      schedule: (_, at) => ({
-        nextValidationAt: new Date(at.getTime() + revalidateAfterMs),
-        credentialsExpireAt: null,
-      }),
-      onStateChange: async () => {},
-      onReport: (source, { verdict, duration_ms }) =>
-        metrics.countValidation(source.name, verdict, duration_ms / 1000),
-      onTrouble: (error) => log.error({ error: errorLine(error) }, 'a configuration needs attention'),
-    }),
+    configs,
     authentication: createAuthentication(openKeyRing(database), tokens, refusals),
     rateLimits: createRateLimits(config.limits, leases),
     limits: config.limits,
@@ -158,8 +160,11 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     lifecycle: ending.lifecycle,
   })
 
+  let jobs: Jobs | undefined
   const end = async () => {
     ending.begin()
+    // Beside the requests: each has its own time to end.
+    const jobsStopped = jobs?.stop().catch((error: unknown) => onTrouble(error))
     // Listening ends now; Fastify's own close would first walk through its hooks.
     const drained = new Promise<void>((resolve) => server.server.close(() => resolve()))
     const cutOff = setTimeout(() => server.server.closeAllConnections(), cutOffMs)
@@ -169,6 +174,7 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     } finally {
       clearTimeout(cutOff)
       ending.finish()
+      await jobsStopped
       watch.stop()
       metrics.close()
       await tokens.close()
@@ -181,6 +187,18 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
 
   try {
     await server.listen({ host, port })
+    jobs = await startJobs({
+      database,
+      vault,
+      outbound,
+      sources,
+      configs,
+      schedule,
+      metrics,
+      log,
+      now,
+      onTrouble,
+    })
   } catch (error) {
     await end()
     throw error

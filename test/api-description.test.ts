@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createSources } from '../src/sources/registry.ts'
 import { startApi, validatePath } from './api-server.ts'
+import { configsPath } from './configs-server.ts'
 
 interface Operation {
   readonly operationId?: string
@@ -27,6 +28,13 @@ test('describes every route in OpenAPI 3.1, the real sources with it', async (t)
     Object.keys(document.paths).sort(),
     [
       '/api/v1/validate',
+      '/api/v2/credence/audit',
+      configsPath,
+      `${configsPath}/entra_id/azure_app_registrations`,
+      `${configsPath}/{integration_config_id}`,
+      `${configsPath}/{integration_config_id}/validate`,
+      `${configsPath}/{integration_type}/activate`,
+      `${configsPath}/{integration_type}/deactivate`,
       validatePath,
       '/api/v2/validate',
       '/api/v2/validate_keys',

@@ -27,7 +27,7 @@ test('an unknown address is answered 404, a wrong method 405 with the right ones
   const api = await startApi(t)
   for (const path of [
     '/nope',
-    '/api/v2/security_monitoring/configuration/integration_config',
+    '/api/v2/security_monitoring/configuration',
     `${validatePath}/`,
     `/${validatePath}`,
   ])
@@ -210,6 +210,9 @@ test('garbage behind a request closes the connection and answers nothing in its 
 test('a body that never ends arriving does not hold a connection, and others are served meanwhile', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const api = await startApi(t)
+  // The server knows the keys from now on: the body is read in the turn in which the headers arrive.
+  assert.equal((await api.call({ path: '/api/v2/validate_keys', headers: headersOf(api) })).status, 200)
+  assert.equal((await api.validate({})).status, 400)
   const socket = net.connect(api.port, '127.0.0.1').setEncoding('utf8')
   let heard = ''
   socket.on('data', (text) => {

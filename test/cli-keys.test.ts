@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { freshDatabaseUrl } from './fresh-database.ts'
 import { runCommand } from './running-command.ts'
 
 function dataDir(t: TestContext): string {
@@ -22,9 +23,11 @@ test('a key is shown once, listed without its secret, and revoked for good', asy
     ...[
       'create',
       '--permissions',
-      'integrations_read, manage_integrations',
+      'integrations_read, manage_integrations,read-only',
       '--organization',
       'acme',
+      '--name',
+      'laptop',
       '--json',
     ],
   )
@@ -33,17 +36,15 @@ test('a key is shown once, listed without its secret, and revoked for good', asy
   assert.deepEqual(rest, {})
   assert.match(api_key, /^[0-9a-f]{32}$/)
   assert.match(application_key, /^[0-9a-f]{40}$/)
-  const stored = readFileSync(join(dir, 'keys.json'), 'utf8')
-  assert.ok(!stored.includes(api_key) && !stored.includes(application_key))
-  assert.equal(statSync(join(dir, 'keys.json')).mode & 0o077, 0)
 
   const [listed] = await list()
   const { created_at, prefix, ...told } = listed
   assert.deepEqual(told, {
     id,
     kind: 'pair',
+    name: 'laptop',
     organization: 'acme',
-    permissions: ['integrations_read', 'manage_integrations'],
+    permissions: ['integrations_read', 'manage_integrations', 'siem_entities_read'],
   })
   assert.ok(api_key.startsWith(prefix) && prefix.length < 12)
   assert.ok(!Number.isNaN(Date.parse(created_at)))
@@ -73,16 +74,50 @@ test('what cannot be done is told in one line, status 1', async (t) => {
   const dir = dataDir(t)
   const blocked = `${dir}-file`
   writeFileSync(blocked, '')
-  const damaged = mkdtempSync(join(tmpdir(), 'credence-damaged-'))
-  t.after(() => rmSync(damaged, { recursive: true, force: true }))
-  writeFileSync(join(damaged, 'keys.json'), '{"version":1')
   const runs = await Promise.all([
     runCommand(t, ['keys', 'revoke', '4ad4a164-c724-4207-8e46-4da0ef06d370', '--data-dir', dir]),
     runCommand(t, ['keys', 'list', '--data-dir', blocked]),
-    runCommand(t, ['keys', 'list', '--data-dir', damaged]),
+    runCommand(t, ['keys', 'list', '--data-dir', dir], {
+      DATABASE_URL: 'postgres://credence:hunter2@127.0.0.1:1/none',
+    }),
+    runCommand(t, ['audit', 'list', '--organization', 'nobody', '--data-dir', dir]),
   ])
   for (const { code, stdout, stderr } of runs) {
     assert.deepEqual({ code, stdout }, { code: 1, stdout: '' })
     assert.match(stderr, /^credence: [^\n]+\n$/)
+    assert.ok(!stderr.includes('hunter2'))
   }
+})
+
+test('organisations are made and listed, and the audit trail of all of them is exported line by line', async (t) => {
+  const DATABASE_URL = await freshDatabaseUrl(t)
+  const run = async (...args: string[]) => {
+    const ended = await runCommand(t, args, { DATABASE_URL })
+    assert.equal(ended.code, 0, ended.stderr)
+    return ended.stdout
+  }
+  const made = JSON.parse(await run('orgs', 'create', 'acme', '--json'))
+  const { id } = JSON.parse(
+    await run('keys', 'create', '--permissions', 'admin', '--organization', made.id, '--json'),
+  )
+  await run('keys', 'revoke', id)
+  const { organizations } = JSON.parse(await run('orgs', 'list', '--json'))
+  assert.partialDeepStrictEqual(organizations, [made])
+  assert.equal(organizations.length, 1)
+
+  const lines = (await run('audit', 'export')).trimEnd().split('\n')
+  assert.partialDeepStrictEqual(
+    lines.map((line) => JSON.parse(line)),
+    [
+      { action: 'organization.create', target: made.id, organization: made.id, actor: 'cli' },
+      { action: 'key.create', target: id, organization: made.id, outcome: 'succeeded' },
+      { action: 'key.revoke', target: id, organization: made.id, outcome: 'succeeded' },
+    ],
+  )
+  const { events } = JSON.parse(
+    await run('audit', 'list', '--organization', 'acme', '--target', id, '--limit', '1', '--json'),
+  )
+  assert.partialDeepStrictEqual(events, [{ action: 'key.create', target: id }])
+  assert.match(await run('audit', 'list', '--action', 'key.revoke'), /succeeded {2}key\.revoke/)
+  assert.equal(await run('audit', 'export', '--from', 'now', '--organization', 'acme'), '')
 })

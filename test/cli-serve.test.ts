@@ -7,7 +7,10 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { startSandbox } from '../sandbox/index.ts'
 import { createOktaSandbox } from '../sandbox/okta/index.ts'
+import { generateVaultKey } from '../src/vault/keys.ts'
 import { runCommand, startCommand } from './running-command.ts'
+
+const vaultKey = { CREDENCE_VAULT_KEY: generateVaultKey() }
 
 const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
 
@@ -18,11 +21,10 @@ function folderOf(t: TestContext): string {
 }
 
 async function startServer(t: TestContext, folder: string, environment: Record<string, string> = {}) {
-  const command = startCommand(
-    t,
-    ['serve', '--port', '0', '--data-dir', join(folder, 'data'), '--json'],
-    environment,
-  )
+  const command = startCommand(t, ['serve', '--port', '0', '--data-dir', join(folder, 'data'), '--json'], {
+    ...vaultKey,
+    ...environment,
+  })
   const { url, pid, ...rest } = JSON.parse(await command.line())
   assert.deepEqual(rest, {})
   assert.equal(pid, command.child.pid)
@@ -103,22 +105,35 @@ test('a port that is taken, a setting that is wrong and a folder that is none ar
   const address = taken.address()
   const port = typeof address === 'object' ? String(address?.port) : ''
   writeFileSync(join(folder, 'file'), '')
-  const quiet = { CREDENCE_LOG_LEVEL: 'silent' }
+  const quiet = { ...vaultKey, CREDENCE_LOG_LEVEL: 'silent' }
+  const serve = (data: string, environment: Record<string, string>, ...more: string[]) =>
+    runCommand(t, ['serve', '--port', '0', '--data-dir', join(folder, data), ...more], environment)
   const runs = await Promise.all([
-    runCommand(t, ['serve', '--port', port, '--data-dir', join(folder, 'a')], quiet),
-    runCommand(t, ['serve', '--port', '0', '--data-dir', join(folder, 'b')], { CREDENCE_LOG_LEVEL: 'loud' }),
-    runCommand(t, ['serve', '--port', '0', '--data-dir', join(folder, 'file', 'c')], quiet),
-    runCommand(t, ['serve', '--port', '0', '--host', '192.0.2.1', '--data-dir', join(folder, 'd')], quiet),
+    serve('a', quiet, '--port', port),
+    serve('b', { ...quiet, CREDENCE_LOG_LEVEL: 'loud' }),
+    serve(join('file', 'c'), quiet),
+    serve('d', quiet, '--host', '192.0.2.1'),
+    serve('e', {}),
+    serve('f', { CREDENCE_VAULT_KEY: 'one:short' }),
+    serve('g', { ...quiet, DATABASE_URL: 'postgres://credence:hunter2@127.0.0.1:1/none' }),
+    serve('h', { ...quiet, DATABASE_URL: 'hunter2' }),
+    serve('file', quiet),
   ])
   const says = [
     new RegExp(`127.0.0.1:${port} is taken`),
     /CREDENCE_LOG_LEVEL/,
     /data directory/,
     /192\.0\.2\.1:0/,
+    /no vault key: set CREDENCE_VAULT_KEY/,
+    /CREDENCE_VAULT_KEY: the vault key one: expected the base64 of 32 bytes/,
+    /nothing listens at the address of the database/,
+    /DATABASE_URL: expected an address/,
+    /data directory|in its place/,
   ]
   for (const [index, { code, stdout, stderr }] of runs.entries()) {
     assert.deepEqual({ code, stdout }, { code: 1, stdout: '' })
     assert.match(stderr, /^credence: [^\n]+\n$/)
     assert.match(stderr, says[index] ?? /^$/)
+    assert.ok(!stderr.includes('hunter2'))
   }
 })

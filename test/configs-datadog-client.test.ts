@@ -63,9 +63,16 @@ async function connect(): Promise<v2.SecurityMonitoringApi> {
   return new v2.SecurityMonitoringApi(configuration)
 }
 
-type Attributes = v2.SecurityMonitoringIntegrationConfigCreateAttributes
+interface Example {
+  readonly integrationType: v2.SecurityMonitoringIntegrationType
+  readonly domain: string
+  readonly name: string
+}
 
-const examples = (): Attributes[] => {
+const attributesOf = (example: Example) =>
+  example as unknown as v2.SecurityMonitoringIntegrationConfigCreateAttributes
+
+const examples = (): Example[] => {
   const { type, project_id, client_email, private_key, ...further } = directory.google.serviceAccount
   return [
     {
@@ -91,7 +98,7 @@ const examples = (): Attributes[] => {
       },
     },
     { integrationType: 'ENTRA_ID', domain: directory.entra.domain, name: 'Entra' },
-  ] as Attributes[]
+  ] as Example[]
 }
 
 const body = <A>(attributes: A) => ({ data: { type: 'integration_config' as const, attributes } })
@@ -112,7 +119,9 @@ const refusal = async (call: Promise<unknown>) => {
 test('create, list, filter, get, update, validate, deactivate, activate and delete, for each type', async () => {
   const api = await connect()
   for (const attributes of examples()) {
-    const { data } = await api.createSecurityMonitoringIntegrationConfig({ body: body(attributes) })
+    const { data } = await api.createSecurityMonitoringIntegrationConfig({
+      body: body(attributesOf(attributes)),
+    })
     const made = data.attributes
     assert.deepEqual(
       [made.domain, made.enabled, made.name, made.integrationType, made.state, data.type, made._unparsed],
@@ -129,7 +138,7 @@ test('create, list, filter, get, update, validate, deactivate, activate and dele
     assert.ok(made.createdAt instanceof Date && made.modifiedAt instanceof Date)
     const integrationConfigId = data.id
     const filtered = await api.listSecurityMonitoringIntegrationConfigs({
-      filterIntegrationType: attributes.integrationType as v2.SecurityMonitoringIntegrationType,
+      filterIntegrationType: attributes.integrationType,
     })
     assert.deepEqual(
       filtered.data.map(({ id }) => id),
@@ -180,19 +189,20 @@ test('what is not found and what is wrong is told in the form that the client re
   const integrationConfigId = randomUUID()
   const missing = `not_found(Integration config with ID ${integrationConfigId} not found)`
   for (const call of [
-    api.getSecurityMonitoringIntegrationConfig({ integrationConfigId }),
-    api.deleteSecurityMonitoringIntegrationConfig({ integrationConfigId }),
-    api.validateSecurityMonitoringIntegrationConfig({ integrationConfigId }),
-    api.updateSecurityMonitoringIntegrationConfig({
-      integrationConfigId,
-      body: body({ integrationType: 'OKTA', name: 'x' }),
-    }),
+    () => api.getSecurityMonitoringIntegrationConfig({ integrationConfigId }),
+    () => api.deleteSecurityMonitoringIntegrationConfig({ integrationConfigId }),
+    () => api.validateSecurityMonitoringIntegrationConfig({ integrationConfigId }),
+    () =>
+      api.updateSecurityMonitoringIntegrationConfig({
+        integrationConfigId,
+        body: body({ integrationType: 'OKTA', name: 'x' }),
+      }),
   ])
-    assert.deepEqual(await refusal(call), { code: 404, errors: [missing] })
+    assert.deepEqual(await refusal(call()), { code: 404, errors: [missing] })
   assert.equal((await refusal(api.activateIntegration({ integrationType: 'unknown' }))).code, 404)
   assert.equal((await refusal(api.deactivateIntegration({ integrationType: 'okta' }))).code, 404)
   for (const attributes of examples()) {
-    const wrong = { ...attributes, domain: 'not a domain' } as Attributes
+    const wrong = attributesOf({ ...attributes, domain: 'not a domain' })
     const { code, errors } = await refusal(
       api.createSecurityMonitoringIntegrationConfig({ body: body(wrong) }),
     )

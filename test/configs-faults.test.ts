@@ -106,6 +106,45 @@ test('what is removed while it is validated stays removed', async (t) => {
   assert.equal(rows[0].count, 0)
 })
 
+test('secrets that were replaced while a change waited are not sent to the domain of the old ones', async (t) => {
+  const acme = createAcme()
+  const sent: string[] = []
+  const { server, client } = await start(t, {
+    sources: [acme.source],
+    outbound: {
+      open: (rules, signal) => {
+        const http = acme.outbound.open(rules, signal)
+        return {
+          ...http,
+          request(request) {
+            sent.push(`${request.headers?.authorization} to ${new URL(request.url).host}`)
+            return http.request(request)
+          },
+        }
+      },
+    },
+  })
+  const { id } = ok(await client.create(acmeConfig('valid old')))
+  const waiting = async (count: number) => {
+    const query =
+      "select count(*)::int as count from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    while ((await server.admin.query(query)).rows[0].count < count) await turn()
+  }
+  const holder = await server.admin.connect()
+  await holder.query('begin')
+  await holder.query('select from integration_configs where id = $1 for update', [id])
+  const moving = client.patch(id, { domain: 'b.example', secrets: { api_token: 'valid new' } })
+  await waiting(1)
+  const raising = client.patch(id, { settings: { require: ['users'] } })
+  await waiting(2)
+  await holder.query('commit')
+  holder.release()
+  ok(await moving)
+  const { attributes } = ok(await raising)
+  assert.deepEqual([attributes.domain, attributes.settings], ['b.example', { require: ['users'] }])
+  assert.deepEqual(new Set(sent), new Set(['valid old to acme.example', 'valid new to b.example']))
+})
+
 test('of twenty changes at once none is lost', async (t) => {
   const { server, client } = await start(t)
   const { id } = ok(await client.create(acmeConfig('valid')))

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { after, afterEach, before, test } from 'node:test'
 import { type RunningSandbox, startSandbox } from '../sandbox/index.ts'
 import { createOrganisation, type Organisation } from '../sandbox/organisation.ts'
+import { systemRequester } from '../src/configs/requester.ts'
 import { createOutbound } from '../src/outbound/outbound.ts'
 import { reportSchema } from '../src/validation/report.ts'
 import { type Answer, type Client, type ConfigsServer, startConfigsServer } from './configs-server.ts'
@@ -365,6 +366,30 @@ test('activation makes one configuration from what the operator holds, however o
     const again = ok(await one.call('POST', '/entra_id/activate', undefined, { body, headers }))
     assert.deepEqual([again.id, again.attributes.enabled], [id, true])
   }
+})
+
+test('nodes that activate and create at the same time make one configuration together', async () => {
+  const { organization } = await boundClient()
+  const requester = systemRequester(organization)
+  const rows = await Promise.all(
+    Array.from({ length: 10 }, (_, at) =>
+      (at % 2 === 0 ? server.configs : server.otherNode).activate(requester, 'entra_id', {}),
+    ),
+  )
+  assert.equal(new Set(rows.map(({ id }) => id)).size, 1)
+  const { integration_type, domain, name, secrets } = okta()
+  const wanted = { integrationType: integration_type, domain, name, secrets }
+  const made = await Promise.allSettled(
+    Array.from({ length: 10 }, (_, at) =>
+      (at % 2 === 0 ? server.configs : server.otherNode).create(requester, wanted),
+    ),
+  )
+  assert.equal(made.filter(({ status }) => status === 'fulfilled').length, 1)
+  assert.equal((await server.configs.list(organization.id)).length, 2)
+  const { rows: sealed } = await server.admin.query('select from envelopes where organization_id = $1', [
+    organization.id,
+  ])
+  assert.equal(sealed.length, 1)
 })
 
 test('activation says what is missing', async () => {

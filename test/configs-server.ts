@@ -9,7 +9,7 @@ import { forbidden } from '../src/api/errors.ts'
 import { createServer } from '../src/api/server.ts'
 import { type Configs, createConfigs } from '../src/configs/configs.ts'
 import type { ConfigStateChange } from '../src/configs/events.ts'
-import type { OperatorRegistration } from '../src/configs/parts.ts'
+import type { ConfigsParts, OperatorRegistration } from '../src/configs/parts.ts'
 import type { Outbound } from '../src/outbound/outbound.ts'
 import { type AnySource, createSources } from '../src/sources/registry.ts'
 import { type Database, openDatabase } from '../src/store/database.ts'
@@ -51,6 +51,8 @@ export interface ConfigsServer {
   /** Past any proxy. */
   readonly admin: pg.Pool
   readonly configs: Configs
+  /** As another node on the same database has them. */
+  readonly otherNode: Configs
   readonly changes: readonly ConfigStateChange[]
   readonly troubles: readonly Error[]
   log(): string
@@ -108,7 +110,7 @@ export async function startConfigsServer(
     operatorEntry: (key: string, organization: { name: string }, domain: string) =>
       holdings(key, organization.name).find(({ domains }) => domains.includes(domain))?.entry,
   }
-  const configs = createConfigs({
+  const parts: ConfigsParts = {
     database,
     vault,
     sources,
@@ -124,7 +126,8 @@ export async function startConfigsServer(
     },
     onReport: () => {},
     onTrouble: (error) => troubles.push(error),
-  })
+  }
+  const configs = createConfigs(parts)
 
   const callers = new Map<string, Caller>()
   const targets = new Map<string, number>()
@@ -189,6 +192,7 @@ export async function startConfigsServer(
     database,
     admin,
     configs,
+    otherNode: createConfigs(parts),
     changes,
     troubles,
     log: () => lines.join(''),

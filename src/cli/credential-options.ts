@@ -45,6 +45,42 @@ export function addCredentialOptions(command: Command, source: AnySource): void 
   }
 }
 
+/** The options of several sources on one command; which of them mean anything is known when the source is. */
+export function addCredentialOptionsOfAll(command: Command, sources: readonly AnySource[]): void {
+  const groups = Map.groupBy(
+    sources.flatMap((source) => fieldOptionsOf(source).map((given) => ({ ...given, source }))),
+    ({ base }) => base,
+  )
+  for (const [base, givens] of groups) {
+    const what = givens.map(({ source, field }) => `${source.title}: ${field.title}`).join('; ')
+    if (givens.some(({ isArgument }) => isArgument)) command.option(`--${base} <${lastWord(base)}>`, what)
+    if (givens.every(({ isArgument }) => isArgument)) continue
+    command.option(`--${base}-file <file>`, `from a file ("-" is standard input). ${what}`)
+    command.option(`--${base}-stdin`, 'the same from standard input')
+    for (const given of givens)
+      for (const name of new Set([base, dashed(given.field.name)]))
+        if (command.options.every(({ long }) => long !== `--${name}`)) refuseArgument(command, name, given)
+  }
+}
+
+/** Whether any option of `source` was given. @throws UsageError for one that other sources alone have */
+export function givesCredentials(
+  source: AnySource,
+  sources: readonly AnySource[],
+  values: OptionValues,
+): boolean {
+  const own = new Set(fieldOptionsOf(source).flatMap(optionNames))
+  const given = sources
+    .flatMap((one) => fieldOptionsOf(one).flatMap(optionNames))
+    .filter((name) => values[camelCase(name)] !== undefined)
+  const foreign = given.find((name) => !own.has(name))
+  if (foreign !== undefined) throw new UsageError(`--${foreign} is no option of ${source.title}`)
+  return given.length > 0
+}
+
+const optionNames = ({ base, isArgument }: FieldOptions) =>
+  isArgument ? [base] : [`${base}-file`, `${base}-stdin`]
+
 /** Lines for the help text: the ways to give credentials, and the variables. */
 export function credentialHelp(source: AnySource): string {
   const variables = fieldOptionsOf(source).flatMap(({ variable, field }) =>
@@ -71,6 +107,41 @@ export async function readCredentials(
   values: OptionValues,
   input: CredentialInput,
 ): Promise<unknown> {
+  const secrets = await givenSecrets(source, values, input)
+  if (Object.keys(secrets).length === 0) throw new UsageError(missingText(source))
+  const credentials = understood(source, secrets)
+  if (source.operator?.needed(credentials)) throw new UsageError(missingText(source))
+  return credentials
+}
+
+/**
+ * The same as a server is sent it, which may complete it: with the operator's credentials nothing has to be given.
+ *
+ * @throws UsageError
+ */
+export async function readSecrets(
+  source: AnySource,
+  values: OptionValues,
+  input: CredentialInput,
+): Promise<Readonly<Record<string, unknown>>> {
+  const secrets = await givenSecrets(source, values, input)
+  understood(source, secrets)
+  return secrets
+}
+
+/** @throws UsageError for what is missing or contradictory */
+function understood(source: AnySource, secrets: Readonly<Record<string, unknown>>): unknown {
+  const isEmpty = Object.keys(secrets).length === 0
+  const reading = source.readCredentials(isEmpty ? undefined : secrets)
+  if (!reading.ok) throw new UsageError(isEmpty ? missingText(source) : faultText(source, reading.faults))
+  return reading.credentials
+}
+
+async function givenSecrets(
+  source: AnySource,
+  values: OptionValues,
+  input: CredentialInput,
+): Promise<Record<string, unknown>> {
   const options = fieldOptionsOf(source)
   const secrets = await givenByOption(options, values, input)
   const fitting = source.credentialKinds.filter((kind) =>
@@ -84,12 +155,32 @@ export async function readCredentials(
     if (value === undefined || value === '') continue
     secrets[field.name] = secretText(Buffer.from(value), variable, 'the variable')
   }
+  return secrets
+}
 
-  if (Object.keys(secrets).length === 0) throw new UsageError(missingText(source))
-  const reading = source.readCredentials(secrets)
-  if (!reading.ok) throw new UsageError(faultText(source, reading.faults))
-  if (source.operator?.needed(reading.credentials)) throw new UsageError(missingText(source))
-  return reading.credentials
+/**
+ * Reads from this process's input within `timeoutSeconds`, unless a person types. A file that is a pipe without a
+ * writer is waited for without limit: Node cannot leave off opening one.
+ *
+ * @throws UsageError when standard input does not end in time
+ */
+export async function inputInTime<T>(
+  timeoutSeconds: number,
+  variable: (name: string) => string | undefined,
+  read: (input: CredentialInput) => Promise<T>,
+): Promise<T> {
+  const { stdin, stderr } = process
+  if (stdin.isTTY) return read({ stdin, stderr, variable })
+  const tooLate = new UsageError(
+    `the secret did not come within ${timeoutSeconds} s (--timeout): standard input was not closed`,
+  )
+  const waiting = new AbortController()
+  const timer = setTimeout(() => waiting.abort(tooLate), timeoutSeconds * 1_000)
+  try {
+    return await read({ stdin, stderr, variable, signal: waiting.signal })
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 async function givenByOption(

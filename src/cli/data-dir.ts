@@ -1,10 +1,12 @@
-/** The data directory: where keys live, and what is said when it cannot be used. */
+/** The data directory: where the embedded database lives, and what is said when it cannot be used. */
 import { Option } from 'commander'
 import { CommandError } from './exit-codes.ts'
 import { printable } from './terminal.ts'
 
 export const dataDirOption = () =>
-  new Option('--data-dir <folder>', 'where keys are kept; made when it does not exist').default('.credence')
+  new Option('--data-dir <folder>', 'folder of the embedded database; made when it does not exist').default(
+    '.credence',
+  )
 
 const reasons: Readonly<Record<string, string>> = {
   EACCES: 'this user may not use it',

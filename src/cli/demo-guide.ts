@@ -1,19 +1,15 @@
-/** What the demo tells a person: two validations made on the spot, and a command for each example. */
+/** What the demo tells a person: validations and a configuration made on the spot, and a command for each example. */
 import { Client } from 'undici'
 import type { ExampleAttributes } from '../../sandbox/provider.ts'
 import { createSources } from '../sources/registry.ts'
 import type { Report } from '../validation/report.ts'
-import type { DemoKeys, ExampleFile } from './demo-folder.ts'
+import { headersOf, type LivingDemo, lifeCommands, liveThrough } from './demo-life.ts'
 import { reportText } from './report-text.ts'
 import { fold, printable, type Style, write } from './terminal.ts'
 
-interface ShownDemo {
-  readonly url: string
-  readonly keys: DemoKeys
-  readonly examples: readonly ExampleFile[]
+interface ShownDemo extends LivingDemo {
   /** The file of `curlConfigOf`. */
   readonly curlConfig: string
-  readonly dataDir: string
   readonly vaultKeyFile: string
 }
 
@@ -48,6 +44,8 @@ export async function showDemo(demo: ShownDemo, style: Style): Promise<void> {
     )
   }
 
+  await say('', heading('The life of a configuration'), '', ...(await liveThrough(demo, style)))
+
   const headers = Object.entries(headersOf(demo)).map(([name, value]) => `  -H '${name}: ${value}' \\`)
   await say(
     '',
@@ -67,6 +65,8 @@ export async function showDemo(demo: ShownDemo, style: Style): Promise<void> {
       `# ${titleOf(example.attributes)}${example.isValid ? ', valid: 200' : `: ${printable(example.title)}: 400`}`,
       `curl -K ${quoted(demo.curlConfig)} -d @${quoted(example.path)}`,
     ]),
+    '',
+    ...(await lifeCommands(demo, quoted)),
     '',
     ...paragraph(
       "With '?include=report' at the end of the address the answer holds every check; with -H 'accept: text/event-stream' each is sent as it ends.",
@@ -90,12 +90,6 @@ function titleOf({ integration_type }: ExampleAttributes): string {
 
 const bodyOf = (attributes: ExampleAttributes) =>
   JSON.stringify({ data: { attributes, type: 'integration_config' } }, null, 2)
-
-const headersOf = ({ keys }: Pick<ShownDemo, 'keys'>) => ({
-  'content-type': 'application/json',
-  'dd-api-key': keys.api_key,
-  'dd-application-key': keys.application_key,
-})
 
 /**
  * What `curl -K` reads: the address and headers of every example.

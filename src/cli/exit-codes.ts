@@ -21,3 +21,8 @@ export class UsageError extends Error {
 export class CommandError extends Error {
   override readonly name = 'CommandError'
 }
+
+/** Whether it was done, or would be, was not to be found out (a server does not answer): told in one line, ends with status 3. */
+export class CouldNotTell extends Error {
+  override readonly name = 'CouldNotTell'
+}

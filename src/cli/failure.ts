@@ -1,7 +1,7 @@
 /** What is said when a command fails, and the exit status it fails with. */
 import { CommanderError } from 'commander'
 import { ConfigError } from '../config.ts'
-import { CommandError, exitCodes, UsageError } from './exit-codes.ts'
+import { CommandError, CouldNotTell, exitCodes, UsageError } from './exit-codes.ts'
 import { printable } from './terminal.ts'
 
 /** Tells the error in one line where it can, and returns the exit status it stands for. */
@@ -19,6 +19,10 @@ export function exitCodeAfter(error: unknown): number {
   if (error instanceof CommandError) {
     tell(error.message)
     return exitCodes.no
+  }
+  if (error instanceof CouldNotTell) {
+    tell(error.message)
+    return exitCodes.unknown
   }
   tell(`internal error, please report it: ${trace(error)}`)
   return exitCodes.unknown

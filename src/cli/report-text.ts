@@ -60,9 +60,12 @@ export function stagedLines<C extends ListedCheck>(
 }
 
 /** The whole report, ending in a newline. `sourceTitle` is the provider's name for people. */
-export function reportText(report: Report, sourceTitle: string, style: Style = plainStyle): string {
+export const reportText = (report: Report, sourceTitle: string, style: Style = plainStyle): string =>
+  `${headLines(report, sourceTitle, style).join('\n')}\n\n${reportBody(report, sourceTitle, style)}`
+
+/** The same without its heading, for a place that says already whom it is about. */
+export function reportBody(report: Report, sourceTitle: string, style: Style = plainStyle): string {
   const sections = [
-    headLines(report, sourceTitle, style),
     stagedLines(report.checks, style, detailOf(sourceTitle, style)),
     capabilityLines(report, style),
     warningLines(report, style),

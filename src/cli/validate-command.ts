@@ -6,7 +6,7 @@ import { type AnySource, createSources, sourceByName } from '../sources/registry
 import type { CheckReport, Report } from '../validation/report.ts'
 import { defaultTimeoutMs, validate } from '../validation/validate.ts'
 import { showCheckList } from './check-list.ts'
-import { addCredentialOptions, credentialHelp, readCredentials } from './credential-options.ts'
+import { addCredentialOptions, credentialHelp, inputInTime, readCredentials } from './credential-options.ts'
 import { exitCodes, UsageError } from './exit-codes.ts'
 import { headLine, reportText } from './report-text.ts'
 import { jsonLine, printable, styleOf, write } from './terminal.ts'
@@ -58,7 +58,7 @@ Exit status: ${exitCodes.ok} valid, ${exitCodes.no} invalid, ${exitCodes.usage} 
 /** One hour: a longer limit is a slip of the pen. */
 const longestTimeoutSeconds = 3_600
 
-function seconds(text: string): number {
+export function seconds(text: string): number {
   const value = Number(text)
   if (!/^\d+(\.\d+)?$/.test(text) || value <= 0 || value > longestTimeoutSeconds) {
     throw new InvalidArgumentError(`It is a number of seconds above 0, at most ${longestTimeoutSeconds}.`)
@@ -77,7 +77,7 @@ async function run(
   if (source === undefined) throw new Error(`source ${sourceName} is not registered`)
   if (domain.trim() === '') throw new UsageError('--domain is empty')
 
-  const credentials = await readCredentialsInTime(source, values, variable, timeout)
+  const credentials = await inputInTime(timeout, variable, (input) => readCredentials(source, values, input))
   // Somebody who types a secret takes the time it takes: the limit is for machines.
   const timeoutMs = process.stdin.isTTY ? timeout * 1_000 : Math.max(0, deadline - performance.now())
 
@@ -102,31 +102,6 @@ async function run(
   list?.clear()
   await write(process.stdout, json ? jsonLine(report) : reportText(report, source.title, style))
   return report
-}
-
-/**
- * A file that is a pipe without a writer is waited for without limit: Node cannot leave off opening one.
- *
- * @throws UsageError when standard input does not end in time
- */
-async function readCredentialsInTime(
-  source: AnySource,
-  values: Readonly<Record<string, unknown>>,
-  variable: (name: string) => string | undefined,
-  timeoutSeconds: number,
-): Promise<unknown> {
-  const { stdin, stderr } = process
-  if (stdin.isTTY) return readCredentials(source, values, { stdin, stderr, variable })
-  const tooLate = new UsageError(
-    `the secret did not come within ${timeoutSeconds} s (--timeout): standard input was not closed`,
-  )
-  const waiting = new AbortController()
-  const timer = setTimeout(() => waiting.abort(tooLate), timeoutSeconds * 1_000)
-  try {
-    return await readCredentials(source, values, { stdin, stderr, variable, signal: waiting.signal })
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** Whoever reads the report has to know that it is not the provider's. */

@@ -5,7 +5,7 @@ import { type ConfigRow, configsIn } from '../store/configs.ts'
 import { inTransaction } from '../store/database.ts'
 import type { Configs } from './configs.ts'
 import type { ConfigsParts } from './parts.ts'
-import { ConfigRefusal, invalidRequest } from './refusal.ts'
+import { ConfigRefusal, canonicalDomain, invalidRequest } from './refusal.ts'
 import type { Requester } from './requester.ts'
 import { readSettings, type Settings } from './settings.ts'
 
@@ -154,10 +154,7 @@ const anyDomain = 'default'
 
 function readDomain(source: AnySource, given: string | undefined): string | undefined {
   if (given === undefined || given === anyDomain) return undefined
-  const reading = source.readDomain(given)
-  if (reading.ok) return reading.domain
-  const { title, remedy } = reading.diagnosis.cause
-  throw invalidRequest(`data.attributes.domain: ${title}. ${remedy}`)
+  return canonicalDomain(source, given)
 }
 
 /** @throws ConfigRefusal when there are several to choose from */

@@ -11,8 +11,18 @@ import { databaseCode } from '../store/unavailable.ts'
 import type { Report } from '../validation/report.ts'
 import { type Activation, createActivation } from './activation.ts'
 import type { ConfigsParts } from './parts.ts'
-import { causesOf, countTarget, examine, proofOf, prove, refuseFaults, seal, unseal } from './proving.ts'
-import { ConfigRefusal, configNotFound, invalidRequest } from './refusal.ts'
+import {
+  type Candidate,
+  causesOf,
+  countTarget,
+  examine,
+  proofOf,
+  prove,
+  refuseFaults,
+  seal,
+  unseal,
+} from './proving.ts'
+import { ConfigRefusal, canonicalDomain, configNotFound, invalidRequest } from './refusal.ts'
 import { type EntraRegistrations, readEntraRegistrations } from './registrations.ts'
 import { type Requester, systemRequester } from './requester.ts'
 import { knownSecrets, maskedSecrets, type Secrets } from './secrets.ts'
@@ -47,6 +57,17 @@ export type Revalidation =
   | { readonly kind: 'sealed' }
   | { readonly kind: 'done'; readonly verdict: Report['verdict'] }
 
+/** How whoever has a configuration re-validated takes part in it. */
+export interface RevalidationWatch {
+  /** Ends a validation that is wanted no more. */
+  readonly signal: AbortSignal
+  /**
+   * Told of the report in the transaction that keeps it, the configuration being locked. What it throws undoes all of
+   * that, and is thrown on.
+   */
+  onReport(row: ConfigRow, report: Report, transaction: Transaction<Schema>): Promise<void>
+}
+
 /** Operations on configurations. Whatever a caller has to expect is thrown as ConfigRefusal. */
 export interface Configs extends Activation {
   /** Proves the credentials, then stores them. */
@@ -64,11 +85,11 @@ export interface Configs extends Activation {
   /** The app registrations of the operator that serve an organisation, and what it does with them. */
   entraRegistrations(organization: Requester['organization']): Promise<EntraRegistrations>
   /** Validates for the server's own reasons. */
-  revalidate(id: string, reason: string): Promise<Revalidation>
+  revalidate(id: string, reason: string, watch?: RevalidationWatch): Promise<Revalidation>
 }
 
 /** Most configurations of one organisation: a list is answered whole. */
-const maxConfigs = 1_000
+const maxConfigs = 500
 
 /** @see https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const uniqueViolation = '23505'
@@ -133,9 +154,9 @@ export function createConfigs(parts: ConfigsParts): Configs {
       if (Object.keys(plan.change).length === 0 && !plan.needsProof) return seen
       const action = 'integration_config.update'
       if (plan.needsProof && round === 0) await countTarget(requester, plan)
-      const report = plan.needsProof
-        ? await prove(parts, requester, await candidateOf(requester, plan, id), { action, target: id })
-        : undefined
+      const candidate = plan.needsProof ? await candidateOf(requester, plan, seen) : undefined
+      if (candidate === 'outdated') continue
+      const report = candidate && (await prove(parts, requester, candidate, { action, target: id }))
       const done = await inTransaction(database, async (transaction) => {
         const configs = configsIn(transaction)
         const row = await configs.lock(organization.id, id)
@@ -161,8 +182,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
           outcome: 'succeeded',
           details: { changed: Object.keys(changes).filter((name) => name !== 'integrationType') },
         })
-        if (report !== undefined && row.state !== updated.state)
-          await tellState(transaction, updated, row.state, report)
+        if (report !== undefined) await followState(transaction, requester, row, updated, report)
         return updated
       }).catch(async (error: unknown) => {
         if (databaseCode(error) !== uniqueViolation) throw error
@@ -193,12 +213,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
       require: requiredBy(source, row.settings),
     }
     const after = changes.settings === undefined ? before : readSettings(source, changes.settings)
-    const reading = source.readDomain(changes.domain ?? row.domain)
-    if (!reading.ok)
-      throw invalidRequest(
-        `data.attributes.domain: ${reading.diagnosis.cause.title}. ${reading.diagnosis.cause.remedy}`,
-      )
-    const { domain } = reading
+    const domain = changes.domain === undefined ? row.domain : canonicalDomain(source, changes.domain)
     const given = changes.secrets === undefined ? {} : readSecrets(source, changes.secrets)
     const secrets = Object.keys(given).length === 0 ? undefined : given
     const isMoved = domain !== row.domain
@@ -228,10 +243,14 @@ export function createConfigs(parts: ConfigsParts): Configs {
   }
 
   /**
-   * The credentials to prove. Stored secrets never meet a host that they were not proved on, and none but whole new
-   * ones take their place.
+   * The credentials to prove, unless others changed what the plan was made for. Stored secrets never meet a host that
+   * they were not proved on, and none but whole new ones take their place.
    */
-  async function candidateOf(requester: Requester, plan: ReturnType<typeof planOf>, id: string) {
+  async function candidateOf(
+    requester: Requester,
+    plan: ReturnType<typeof planOf>,
+    { id, revision }: ConfigRow,
+  ): Promise<Candidate | 'outdated'> {
     const { source, domain, secrets, require } = plan
     const candidate = (used: Secrets) => ({ source, domain, secrets: used, require })
     const hasOwn = await stored.hasSecrets(requester.organization.id, id)
@@ -240,7 +259,10 @@ export function createConfigs(parts: ConfigsParts): Configs {
         throw invalidRequest(
           `data.attributes.secrets: expected complete new secrets${plan.isMoved ? ', as the stored ones are never sent to another domain' : '; leave the member out to keep the stored ones'}`,
         )
-      return candidate(hasOwn ? (await unseal(parts, requester, id, 'update')).secrets : {})
+      if (!hasOwn) return candidate({})
+      const opened = await unseal(parts, requester, id, 'update')
+      // They may have been proved on another domain by now.
+      return opened.row.revision === revision ? candidate(opened.secrets) : 'outdated'
     }
     const reading = source.readCredentials(secrets)
     if (!reading.ok) throw refuseFaults(reading.faults)
@@ -257,7 +279,12 @@ export function createConfigs(parts: ConfigsParts): Configs {
   }
 
   /** Validates what is stored and keeps the report, unless what was validated has been replaced meanwhile. */
-  async function reexamine(requester: Requester, id: string, reason: string): Promise<Report> {
+  async function reexamine(
+    requester: Requester,
+    id: string,
+    reason: string,
+    onReport?: RevalidationWatch['onReport'],
+  ): Promise<Report> {
     const { organization, signal } = requester
     const found = await stored.find(organization.id, id)
     if (found === undefined) throw configNotFound(id)
@@ -278,16 +305,29 @@ export function createConfigs(parts: ConfigsParts): Configs {
         row.revision,
         proofOf(parts, report, current.enabled),
       )
-      if (updated === undefined || updated.state === current.state) return
-      await recordAudit(transaction, requester.actor, {
-        action: 'integration_config.state',
-        target: id,
-        outcome: 'succeeded',
-        details: { from: current.state, to: updated.state, causes: causesOf(report) },
-      })
-      await tellState(transaction, updated, current.state, report)
+      if (updated === undefined) return
+      await onReport?.(updated, report, transaction)
+      await followState(transaction, requester, current, updated, report)
     })
     return report
+  }
+
+  /** Tells of a change of state, if there is one. */
+  async function followState(
+    transaction: Transaction<Schema>,
+    { actor }: Requester,
+    before: ConfigRow,
+    after: ConfigRow,
+    report: Report,
+  ): Promise<void> {
+    if (before.state === after.state) return
+    await recordAudit(transaction, actor, {
+      action: 'integration_config.state',
+      target: after.id,
+      outcome: 'succeeded',
+      details: { from: before.state, to: after.state, causes: causesOf(report) },
+    })
+    await tellState(transaction, after, before.state, report)
   }
 
   const tellState = (
@@ -371,13 +411,14 @@ export function createConfigs(parts: ConfigsParts): Configs {
       })
       return report
     },
-    async revalidate(id, reason) {
+    async revalidate(id, reason, watch) {
       const organization = await findOwnerOfConfig(database.query, id)
       if (organization === undefined) return { kind: 'not_wanted' }
       const row = await stored.find(organization.id, id)
       if (row?.enabled !== true) return { kind: 'not_wanted' }
       try {
-        const { verdict } = await reexamine(systemRequester(organization), id, reason)
+        const requester = { ...systemRequester(organization), ...(watch && { signal: watch.signal }) }
+        const { verdict } = await reexamine(requester, id, reason, watch?.onReport)
         return { kind: 'done', verdict }
       } catch (error) {
         const refusal = error instanceof ConfigRefusal ? error.refusal : undefined

@@ -132,11 +132,11 @@ export function proofOf({ schedule, now }: ConfigsParts, report: Report, isEnabl
   const at = now()
   const { nextValidationAt, credentialsExpireAt } = schedule(report, at)
   return {
-    ...(report.verdict !== 'indeterminate' && { state: report.verdict }),
+    // What settles nothing tells nothing of the end either, and what was known of it stays.
+    ...(report.verdict !== 'indeterminate' && { state: report.verdict, credentialsExpireAt }),
     report,
     validatedAt: at,
     nextValidationAt: isEnabled ? nextValidationAt : null,
-    credentialsExpireAt,
   }
 }
 

@@ -1,4 +1,5 @@
 /** What keeps a configuration from being made, changed or found: answers that callers expect, not failures. */
+import type { AnySource } from '../sources/registry.ts'
 import type { Report } from '../validation/report.ts'
 
 export type Refusal =
@@ -36,3 +37,11 @@ export const invalidRequest = (...errors: readonly [string, ...string[]]) =>
   new ConfigRefusal({ kind: 'invalid_request', errors })
 
 export const configNotFound = (id: string) => new ConfigRefusal({ kind: 'config_not_found', id })
+
+/** @throws ConfigRefusal for what the source does not read as a domain */
+export function canonicalDomain(source: AnySource, given: string): string {
+  const reading = source.readDomain(given)
+  if (reading.ok) return reading.domain
+  const { title, remedy } = reading.diagnosis.cause
+  throw invalidRequest(`data.attributes.domain: ${title}. ${remedy}`)
+}

@@ -24,7 +24,7 @@ export interface ReadSettings {
 }
 
 /** The capabilities that `settings.require` may name for this source. */
-export const requirable = ({ checks }: AnySource): EntityType[] => [
+const requirable = ({ checks }: AnySource): EntityType[] => [
   ...new Set(checks.flatMap(({ stage, capability }) => (stage === 'health' ? [] : (capability ?? [])))),
 ]
 

@@ -63,6 +63,8 @@ export type Outcome =
       readonly subject?: Subject
       /** Passed, with something the administrator should know. */
       readonly warnings?: readonly Cause[]
+      /** When the credentials in use end, where the provider or they themselves tell. */
+      readonly credentialsExpireAt?: Date
     }
   | {
       readonly status: 'failed' | 'unknown'

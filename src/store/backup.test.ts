@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
+import pg from 'pg'
 import { newDatabase, urlOf } from '../../test/postgres.ts'
 import { createVault } from '../vault/vault.ts'
 import { backup, keepable, restore } from './backup.ts'
-import { type Database, openDatabase } from './database.ts'
+import { connect, type Database, openDatabase } from './database.ts'
+import { migrate, migrations } from './migrate.ts'
 
 const open: Database[] = []
 const folder = await mkdtemp(join(tmpdir(), 'credence-backup-'))
@@ -123,6 +126,18 @@ const addEvents = ({ query }: Pick<Database, 'query'>, count: number) =>
     )
     .execute()
 
+/** Something that waits to be told to the webhook. */
+const addDelivery = ({ query }: Pick<Database, 'query'>) =>
+  query
+    .insertInto('webhook_deliveries')
+    .columns(['webhook_id', 'organization_id', 'event', 'body'])
+    .expression((from) =>
+      from
+        .selectFrom('webhooks')
+        .select((take) => ['id', 'organization_id', take.val('e').as('event'), take.val('b').as('body')]),
+    )
+    .execute()
+
 const kept = [
   'organizations',
   'keys',
@@ -132,6 +147,7 @@ const kept = [
   'registrations',
   'registration_bindings',
   'webhooks',
+  'webhook_deliveries',
   'audit_events',
 ] as const
 
@@ -150,6 +166,7 @@ async function contentOf({ pool }: Database): Promise<Record<string, unknown[]>>
 const filled = newDatabase().then(async (name) => {
   const database = await openOn(name)
   await fill(database)
+  await addDelivery(database)
   const file = newFile()
   const summary = await backup(database, file, '1.2.3')
   return { database, file, summary }
@@ -198,6 +215,7 @@ test('nothing comes back active that the operator did not confirm, and the audit
     (select revoked_at from keys where name = 'old') as "revokedAt",
     (select count(*) from integration_configs where enabled) as configurations,
     (select count(*) from webhooks where enabled) as webhooks,
+    (select count(*) from webhook_deliveries where state = 'waiting') as deliveries,
     (select count(*) from registration_bindings) as bindings,
     (select details - 'taken_at' from audit_events where action = 'database.restore') as event`)
   assert.deepEqual(rows, [
@@ -206,6 +224,7 @@ test('nothing comes back active that the operator did not confirm, and the audit
       revokedAt: new Date('2026-01-02T03:04:05.678Z'),
       configurations: 0,
       webhooks: 0,
+      deliveries: 0,
       bindings: 0,
       event: { release: '1.2.3', rows: summary.rows, active: summary.active, kept: [] },
     },
@@ -276,6 +295,24 @@ test('a backup taken while others write is of one moment', async () => {
   assert.equal(rows[0].organizations, rows[0].webhooks)
 })
 
+test('a backup of an older release is brought up to date on the way', async () => {
+  const name = await newDatabase()
+  const older = await connect({ url: urlOf(name), dataDirectory: nowhere })
+  open.push(older)
+  const [[first, migration] = []] = Object.entries(migrations)
+  assert.ok(first !== undefined && migration !== undefined)
+  await migrate(older.query, { [first]: migration })
+  await fill(older)
+  const file = newFile()
+  await backup(older, file, '1.0.0')
+
+  const copyName = await newDatabase()
+  const target = { url: urlOf(copyName), dataDirectory: nowhere }
+  assert.equal((await restore(target, file)).release, '1.0.0')
+  const copy = await openOn(copyName)
+  assert.deepEqual(await copy.query.selectFrom('organizations').select('name').execute(), [{ name: awkward }])
+})
+
 test('a database that holds anything is not restored into', async () => {
   const { file } = await filled
   const name = await newDatabase()
@@ -287,6 +324,21 @@ test('a database that holds anything is not restored into', async () => {
   })
   const { rows } = await database.pool.query('select name from organizations')
   assert.deepEqual(rows, [{ name: 'here' }])
+})
+
+test('a database with tables of someone else is not restored into, and keeps them', async () => {
+  const { file } = await filled
+  const name = await newDatabase()
+  const client = new pg.Client(urlOf(name))
+  await client.connect()
+  await client.query('create table theirs as select 1 as number')
+  await assert.rejects(
+    restore({ url: urlOf(name), dataDirectory: nowhere }, file),
+    /not empty \(there are rows in theirs\)/,
+  )
+  assert.deepEqual((await client.query('select number from theirs')).rows, [{ number: 1 }])
+  assert.deepEqual((await client.query("select to_regclass('keys') as keys")).rows, [{ keys: null }])
+  await client.end()
 })
 
 const changed: readonly (readonly [string, (file: Buffer) => Buffer, RegExp])[] = [
@@ -319,7 +371,6 @@ for (const [what, change, said] of changed) {
 
 test('a backup of a newer release is named', async () => {
   const { file } = await filled
-  const { createHash } = await import('node:crypto')
   const lines = gunzipSync(await readFile(file))
     .toString()
     .trimEnd()
@@ -340,13 +391,14 @@ test('a backup of a newer release is named', async () => {
 test('a restore that fails in the middle leaves an empty database, which can be restored into', async () => {
   const { file } = await filled
   const name = await newDatabase()
-  const { createHash } = await import('node:crypto')
-  // The last row refers to an organisation that is not there.
-  const text = gunzipSync(await readFile(file))
+  const lines = gunzipSync(await readFile(file))
     .toString()
-    .replaceAll(place.organization, '00000000-0000-0000-0000-00000000000f')
-    .replace('00000000-0000-0000-0000-00000000000f', place.organization)
-    .replace(/.*\n$/, '')
+    .trimEnd()
+    .split('\n')
+    .slice(0, -1)
+  const webhook = lines.indexOf('{"table":"webhooks"}') + 1
+  lines[webhook] = (lines[webhook] ?? '').replace(place.organization, place.owner)
+  const text = `${lines.join('\n')}\n`
   const sha256 = createHash('sha256').update(text).digest('hex')
   const bad = newFile()
   await writeFile(bad, gzipSync(`${text}${JSON.stringify({ sha256 })}\n`))

@@ -1,7 +1,7 @@
 /** Writes all that is stored into one file, and makes an empty database of it again. */
 import { createHash, randomBytes } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { access, type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { createReadStream, createWriteStream } from 'node:fs'
+import { access, rename, rm } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
@@ -87,14 +87,7 @@ export async function backup(database: Database, file: string, release: string):
   if (isThere) throw new BackupError(`${file} is there already; choose another name`)
   const half = `${file}.partial-${randomBytes(4).toString('hex')}`
   try {
-    const handle = await open(half, 'wx', 0o600)
-    let header: Header
-    try {
-      header = await withLongStatements(database, (query) => writeAll(query, handle, release))
-      await handle.sync()
-    } finally {
-      await handle.close()
-    }
+    const header = await withLongStatements(database, (query) => writeAll(query, half, release))
     await rename(half, file)
     return {
       takenAt: header.taken_at,
@@ -107,7 +100,7 @@ export async function backup(database: Database, file: string, release: string):
   }
 }
 
-async function writeAll(query: Kysely<Schema>, handle: FileHandle, release: string): Promise<Header> {
+async function writeAll(query: Kysely<Schema>, file: string, release: string): Promise<Header> {
   return query
     .transaction()
     .setIsolationLevel('repeatable read')
@@ -117,7 +110,7 @@ async function writeAll(query: Kysely<Schema>, handle: FileHandle, release: stri
       await pipeline(
         Readable.from(hashed(linesOf(snapshot, header))),
         createGzip(),
-        handle.createWriteStream({ autoClose: false }),
+        createWriteStream(file, { flags: 'wx', mode: 0o600, flush: true }),
       )
       return header
     })
@@ -356,6 +349,7 @@ async function makeTables(transaction: Transaction<Schema>, header: Header): Pro
       'the database has the tables of another release than the backup; restore into a database that holds nothing',
     )
   }
+  const found = (await listTables(transaction)).map(({ name }) => name)
   const wanted = Object.entries(migrations).filter(([name]) => header.migrations.includes(name))
   await applyMigrations(transaction, Object.fromEntries(wanted))
   const tables = (await listTables(transaction)).map(({ name }) => name)
@@ -365,8 +359,8 @@ async function makeTables(transaction: Transaction<Schema>, header: Header): Pro
   for (const name of tables) {
     const { rows } = await sql`select from ${sql.table(name)} limit 1`.execute(transaction)
     if (rows.length === 0) continue
-    // What a migration itself has put there is in the backup too.
-    if (before.length === 0) await sql`delete from ${sql.table(name)}`.execute(transaction)
+    // What a migration has put there just now is in the backup too.
+    if (!found.includes(name)) await sql`delete from ${sql.table(name)}`.execute(transaction)
     else {
       throw new BackupError(
         `the database is not empty (there are rows in ${name}); restore into one that holds nothing`,
@@ -443,7 +437,7 @@ function inserter(
   const values = sql.join(known.map(({ type }, index) => sql`(line->>${sql.lit(index)})::${sql.raw(type)}`))
   return async (rows) => {
     await sql`insert into ${sql.table(there.name)} (${names}) overriding system value
-      select ${values} from json_array_elements(${JSON.stringify(rows)}::json) as line`.execute(transaction)
+      select ${values} from jsonb_array_elements(${JSON.stringify(rows)}::jsonb) as line`.execute(transaction)
   }
 }
 
@@ -471,7 +465,20 @@ async function holdBack(
   if (!isKept('configurations')) {
     await transaction.updateTable('integration_configs').set({ enabled: false }).execute()
   }
-  if (!isKept('webhooks')) await transaction.updateTable('webhooks').set({ enabled: false }).execute()
+  if (!isKept('webhooks')) {
+    await transaction.updateTable('webhooks').set({ enabled: false }).execute()
+    // Of the past too: most of them were delivered since.
+    await transaction
+      .updateTable('webhook_deliveries')
+      .set({
+        state: 'dead',
+        next_attempt_at: null,
+        ended_at: sql<Date>`now()`,
+        last_fault: 'the database was restored from a backup',
+      })
+      .where('state', '=', 'waiting')
+      .execute()
+  }
   if (!isKept('bindings')) await transaction.deleteFrom('registration_bindings').execute()
   return active
 }

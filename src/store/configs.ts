@@ -21,7 +21,8 @@ export interface Proof {
   readonly report: object
   readonly validatedAt: Date
   readonly nextValidationAt: Date | null
-  readonly credentialsExpireAt: Date | null
+  /** Absent when the report does not say, null when they do not end as far as anybody knows. */
+  readonly credentialsExpireAt?: Date | null
 }
 
 export interface ConfigChange {
@@ -116,7 +117,7 @@ export function configsIn(query: Kysely<Schema> | Transaction<Schema>) {
           report: jsonDocument(report),
           validated_at: validatedAt,
           next_validation_at: nextValidationAt,
-          credentials_expire_at: credentialsExpireAt,
+          credentials_expire_at: credentialsExpireAt ?? null,
           ...(state !== undefined && { state }),
         })
         .onConflict((conflict) =>
@@ -227,7 +228,7 @@ const proofColumns = ({ state, report, validatedAt, nextValidationAt, credential
   report: jsonDocument(report),
   validated_at: validatedAt,
   next_validation_at: nextValidationAt,
-  credentials_expire_at: credentialsExpireAt,
+  ...(credentialsExpireAt !== undefined && { credentials_expire_at: credentialsExpireAt }),
 })
 
 /** PostgreSQL takes neither NUL nor half a surrogate pair in a document, and a provider may have said either. */

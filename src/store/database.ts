@@ -111,7 +111,8 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
       closing ??= (async () => {
         const patience = AbortSignal.timeout(closePatienceMs)
         patience.addEventListener('abort', () => {
-          for (const client of open) if (client instanceof StoreClient) client.hangUp(new Error('closed'))
+          for (const client of open)
+            if (client instanceof StoreClient) client.hangUp(unavailableBy('connection_lost'))
         })
         await query.destroy()
         await embedded?.stop()
@@ -169,8 +170,7 @@ function honest(pool: pg.Pool): PostgresPool {
             const code = databaseCode(error)
             const told = isUnavailable(error) && !isConflict(code) ? unavailable(error) : error
             if (code === 'query_timeout' || isLost(code)) broken = told
-            if (code === 'query_timeout' && client instanceof StoreClient)
-              client.hangUp(new Error('timed out'))
+            if (code === 'query_timeout' && client instanceof StoreClient) client.hangUp(unavailableBy(code))
             throw told
           }
         }) as unknown as Awaited<ReturnType<PostgresPool['connect']>>['query'],

@@ -1,20 +1,24 @@
 /** The embedded database on disk: where it lies, the notes beside it, how it is made and mended. */
-import { createHash, randomBytes, randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import {
   chmod,
   chown,
+  type FileHandle,
+  lstat,
   mkdir,
   open,
   readdir,
   readFile,
+  readlink,
   realpath,
   rename,
   rm,
   stat,
+  symlink,
   writeFile,
 } from 'node:fs/promises'
-import { basename, dirname, isAbsolute, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { endServer } from './embedded-postmaster.ts'
 import {
@@ -54,8 +58,6 @@ export interface Cluster {
 }
 
 const notesSchema = z.object({
-  /** Relative when it lies beside the notes, so that all of it can be moved. */
-  cluster: z.string().min(1),
   superuserPassword: z.string().min(1),
   servicePassword: z.string().min(1),
   port: z.int().min(1).max(65_535),
@@ -68,11 +70,11 @@ const notesSchema = z.object({
  */
 export async function openCluster(home: string): Promise<Cluster> {
   const written = await readNotes(home)
-  const place = written === undefined ? await findPlace(home) : resolve(home, written.cluster)
+  const place = await findPlace(home)
   const isThere = existsSync(join(place, 'PG_VERSION'))
-  if (written !== undefined && !isThere) {
+  if (!isThere && (await wasMade(home))) {
     throw new EmbeddedPostgresError(
-      `the database that ${join(home, 'notes.json')} names is not in ${place}: move it back there, or restore a backup into another data directory`,
+      `the database of ${home} is not in ${place}: move it back there, or restore a backup into another data directory`,
     )
   }
   await refuseOtherMajor(place)
@@ -84,7 +86,10 @@ export async function openCluster(home: string): Promise<Cluster> {
     port: anyPort(),
   }
   if (isThere) await makeUsable(place, runAs)
-  else await initialise(place, notes.superuserPassword, programs, runAs)
+  else {
+    await initialise(place, notes.superuserPassword, programs, runAs)
+    if (place !== inside(home)) await symlink(place, inside(home))
+  }
   const folder = await realpath(place)
   const cluster = { home, folder, log: join(home, 'postgres.log'), programs, runAs, notes }
   if (written === undefined) {
@@ -100,7 +105,8 @@ const newPassword = () => randomBytes(24).toString('base64url')
 /** Below the ports that systems hand out to outgoing connections, so that none of those takes it while we are away. */
 export const anyPort = () => randomInt(15_000, 32_000)
 
-async function readNotes(home: string): Promise<z.infer<typeof notesSchema> | undefined> {
+/** `undefined` when they are missing or damaged, which is as good. */
+async function readNotes(home: string): Promise<Notes | undefined> {
   const path = join(home, 'notes.json')
   const text = await readFile(path, 'utf8').catch((error) => {
     if (codeOf(error) === 'ENOENT') return undefined
@@ -108,25 +114,27 @@ async function readNotes(home: string): Promise<z.infer<typeof notesSchema> | un
       `${path} cannot be read (${codeOf(error)}); start as the user that made the data directory`,
     )
   })
-  if (text === undefined) return undefined
   try {
-    return notesSchema.parse(JSON.parse(text))
+    return notesSchema.parse(JSON.parse(text ?? ''))
   } catch {
-    // Damaged is as good as lost, if what it described is where it would be made.
-    if (existsSync(join(await findPlace(home), 'PG_VERSION'))) return undefined
-    throw new EmbeddedPostgresError(`${path} is damaged and the database it described is not beside it`)
+    return undefined
   }
 }
 
-export async function writeNotes({ home, folder, notes }: Cluster): Promise<void> {
-  const way = relative(await realpath(home), folder)
-  const isInside = !isAbsolute(way) && !way.startsWith('..')
+/** Whether there has been a database: its notes or the way to it are left. */
+async function wasMade(home: string): Promise<boolean> {
+  const left = await Promise.allSettled([lstat(join(home, 'notes.json')), lstat(inside(home))])
+  return left.some(({ status }) => status === 'fulfilled')
+}
+
+export async function writeNotes({ home, notes }: Cluster): Promise<void> {
   const path = join(home, 'notes.json')
   const half = `${path}.new`
   await rm(half, { force: true })
   const file = await open(half, 'wx', 0o600)
   try {
-    await file.writeFile(JSON.stringify({ ...notes, cluster: isInside ? way : folder }))
+    await file.writeFile(JSON.stringify(notes))
+    await leaveToOwner(file, home)
     await file.sync()
   } finally {
     await file.close()
@@ -134,20 +142,28 @@ export async function writeNotes({ home, folder, notes }: Cluster): Promise<void
   await rename(half, path)
 }
 
+/** What root makes in a data directory of another user stays readable to that user. */
+export async function leaveToOwner(file: FileHandle, home: string): Promise<void> {
+  const { uid, gid } = await stat(home)
+  if (process.getuid?.() === 0 && uid !== 0) await file.chown(uid, gid)
+}
+
+/** Where PostgreSQL's data are, or a link to where they are, so that all of it can be moved. */
+const inside = (home: string) => join(home, 'cluster')
+
 /** In the data directory, or under /var/lib/credence when we are root and the way there is closed to others. */
 async function findPlace(home: string): Promise<string> {
-  const inside = join(home, 'cluster')
-  if (existsSync(inside)) return inside
-  const runAs = await userToRunAs(inside)
-  if (runAs === undefined) return inside
+  const place = inside(home)
+  const linked = await readlink(place).catch(() => undefined)
+  if (linked !== undefined) return resolve(home, linked)
+  if (existsSync(place)) return place
+  const runAs = await userToRunAs(place)
+  if (runAs === undefined) return place
   await openWay(home)
-  if (await canReach(home, runAs)) return inside
-  const name = createHash('sha256')
-    .update(await realpath(home))
-    .digest('hex')
-    .slice(0, 16)
+  if (await canReach(home, runAs)) return place
   await mkdir(sharedHome, { recursive: true, mode: 0o755 })
-  return join(sharedHome, name)
+  // Not named for the data directory: one that is deleted and made again is a new one.
+  return join(sharedHome, randomBytes(8).toString('hex'))
 }
 
 /** Our own two folders are ours to open for passing through; what is in them stays closed. */

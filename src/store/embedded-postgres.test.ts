@@ -190,6 +190,17 @@ test('a server that is killed is started anew, with what it had acknowledged, at
   assert.equal(await serverOf(folder), undefined)
 })
 
+test('two processes that lose their server have one again, and the last one out stops it', async () => {
+  const folder = await newDatabase()
+  const [other, postgres] = [await inOtherProcess(folder), await openEmbeddedPostgres(folder)]
+  process.kill((await serverOf(folder)) ?? 0, 'SIGKILL')
+  assert.deepEqual(await queryWhenBack(postgres, 'select 1'), [1])
+  await other.stop()
+  assert.deepEqual(await query(postgres, 'select 1'), [1])
+  await postgres.stop()
+  assert.equal(await serverOf(folder), undefined)
+})
+
 test('the next start recovers when parent and server were killed', async () => {
   const folder = await newDatabase()
   const other = await inOtherProcess(folder)
@@ -336,7 +347,10 @@ for (const [what, harm] of [
 test('a database that its notes name and that is gone is not replaced by an empty one', async () => {
   const folder = await newDatabase()
   await rm(clusterOf(folder), { recursive: true })
-  await assert.rejects(openEmbeddedPostgres(folder), /is not in .*cluster: move it back there, or restore/)
+  await assert.rejects(
+    openEmbeddedPostgres(folder),
+    /is not in .*cluster: move it back there, or restore a backup/,
+  )
 })
 
 test('a port that was taken meanwhile is left to who has it', async () => {
@@ -383,11 +397,23 @@ test('as root, the cluster leaves a place that others cannot reach', {
   const hidden = await newFolder('/root')
   if (((await stat('/root')).mode & 0o001) !== 0) return t.skip('/root is open here')
   const postgres = await openEmbeddedPostgres(hidden)
-  const { cluster } = JSON.parse(await readFile(join(hidden, 'postgres', 'notes.json'), 'utf8'))
+  await query(postgres, 'create table kept as select 42 as number')
+  const cluster = await readlink(clusterOf(hidden))
   assert.match(cluster, /^\/var\/lib\/credence\/[0-9a-f]{16}$/)
-  assert.deepEqual(await query(postgres, 'select 1'), [1])
   await postgres.stop()
-  await rm(cluster, { recursive: true })
+
+  const moved = join(await newFolder('/root'), 'moved')
+  await rename(hidden, moved)
+  const again = await openEmbeddedPostgres(moved)
+  assert.deepEqual(await query(again, 'select number from kept'), [42])
+  await again.stop()
+
+  // Whoever deletes the data directory and makes it again wants a new one.
+  await rm(moved, { recursive: true })
+  const anew = await openEmbeddedPostgres(moved)
+  assert.deepEqual(await query(anew, `select to_regclass('kept')`), [null])
+  await anew.stop()
+  for (const place of [cluster, await readlink(clusterOf(moved))]) await rm(place, { recursive: true })
 })
 
 test('the server sees no key, opens no socket file, and lets nobody in without a password', async () => {

@@ -7,7 +7,7 @@ import { ScramClient } from './client.ts'
 import { type Cluster, openCluster, writeNotes } from './embedded-cluster.ts'
 import { endServer } from './embedded-postmaster.ts'
 import { codeOf, EmbeddedPostgresError } from './embedded-programs.ts'
-import { bringUp, superuserClient } from './embedded-server.ts'
+import { bringUp, type Server, superuserClient } from './embedded-server.ts'
 import { withFileLock } from './file-lock.ts'
 
 export { EmbeddedPostgresError } from './embedded-programs.ts'
@@ -46,8 +46,11 @@ export async function openEmbeddedPostgres(dataDirectory: string): Promise<Embed
   return withLock(home, async () => {
     const cluster = await openCluster(home)
     const server = await bringUp(cluster)
-    await ensureServiceRole(cluster, server.port)
-    const keeper = await keep(cluster, server.port)
+    const keeper = await takeUp(cluster, server).catch(async (error) => {
+      // Nobody would stop it.
+      if (!server.wasRunning) await endServer(cluster.folder)
+      throw error
+    })
     const connection = () => ({
       host: '127.0.0.1',
       port: keeper.port(),
@@ -68,6 +71,11 @@ export async function openEmbeddedPostgres(dataDirectory: string): Promise<Embed
       stop: keeper.stop,
     }
   })
+}
+
+async function takeUp(cluster: Cluster, { port }: Server): Promise<Keeper> {
+  await ensureServiceRole(cluster, port)
+  return keep(cluster, port)
 }
 
 async function makeHome(dataDirectory: string): Promise<string> {

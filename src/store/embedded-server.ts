@@ -4,7 +4,7 @@ import { open, rename, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { ScramClient } from './client.ts'
-import { anyPort, type Cluster, resetPassword, superuser } from './embedded-cluster.ts'
+import { anyPort, type Cluster, leaveToOwner, resetPassword, superuser } from './embedded-cluster.ts'
 import { end, endOrphans, findServer, lookEveryMs, readPostmaster, serves } from './embedded-postmaster.ts'
 import { childEnvironment, codeOf, complaintIn, EmbeddedPostgresError, ended } from './embedded-programs.ts'
 
@@ -109,6 +109,7 @@ async function tryStart(cluster: Cluster, port: number, givesUpAt: number): Prom
   const { folder, programs, runAs } = cluster
   const log = await open(cluster.log, 'a+', 0o600)
   try {
+    await leaveToOwner(log, cluster.home)
     const { size: logStart } = await log.stat()
     const child = spawn(join(programs, 'bin', 'postgres'), ['-D', folder, ...settings(port)], {
       ...runAs,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
-import { temporaryDatabase } from '../../test/temporary-database.ts'
+import { freshDatabase } from '../../test/fresh-database.ts'
 import { createVault } from '../vault/vault.ts'
 import { findAuditEvents } from './audit.ts'
 import { inTransaction } from './database.ts'
@@ -16,7 +16,7 @@ async function collected<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 async function open(t: TestContext) {
-  const database = await (await temporaryDatabase(t)).open()
+  const database = await freshDatabase(t)
   const key = { id: 'one', key: randomBytes(32) }
   const vault = await openVault(database, [key])
   const place = placeOfConfig({

@@ -145,7 +145,7 @@ function memory<T>(size: number) {
 
 /** One look-up for all that is wanted while another is under way; the same text is looked up once. */
 function batched<T>(lookUpAll: (names: readonly string[]) => Promise<Map<string, T>>, size: number) {
-  let waiting = new Map<string, PromiseWithResolvers<T | undefined>>()
+  const waiting = new Map<string, PromiseWithResolvers<T | undefined>>()
   let isRunning = false
 
   const run = async () => {
@@ -153,8 +153,12 @@ function batched<T>(lookUpAll: (names: readonly string[]) => Promise<Map<string,
     // What is wanted in the same turn goes with the first one.
     await Promise.resolve()
     while (waiting.size > 0) {
-      const batch = [...waiting].slice(0, size)
-      waiting = new Map([...waiting].slice(size))
+      const batch: [name: string, answer: PromiseWithResolvers<T | undefined>][] = []
+      for (const one of waiting) {
+        if (batch.length === size) break
+        batch.push(one)
+        waiting.delete(one[0])
+      }
       try {
         const found = await lookUpAll(batch.map(([name]) => name))
         for (const [name, { resolve }] of batch) resolve(found.get(name))

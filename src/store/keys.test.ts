@@ -1,160 +1,226 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
-import { createAccessToken, createKey, listKeys, openKeyRing, organizationId, revokeKey } from './keys.ts'
+import { freshDatabase, openedDatabase } from '../../test/fresh-database.ts'
+import { findAuditEvents } from './audit.ts'
+import type { Database } from './database.ts'
+import { openKeyRing } from './key-ring.ts'
+import { createAccessToken, createKey, listKeys, revokeKey } from './keys.ts'
+import { createOrganization, listOrganizations, organizationId } from './organizations.ts'
 
-async function folder(t: TestContext): Promise<string> {
-  const path = await mkdtemp(join(tmpdir(), 'credence-keys-'))
-  t.after(() => rm(path, { recursive: true }))
-  return path
-}
+const read = ['integrations_read']
 
-/** A ring whose clock the test moves, and the trouble it told of. */
-async function ring(dataDir: string) {
+/** A ring whose clock the test moves, and how many statements it has sent. */
+function ringOn(t: TestContext, database: Database) {
   let nowMs = 0
-  const troubles: string[] = []
-  const keys = await openKeyRing(dataDir, {
-    onTrouble: (error) => troubles.push(error.message),
-    monotonicMs: () => nowMs,
-  })
-  const passHalfASecond = async () => {
-    nowMs += 500
-    await keys.refreshed()
+  const { mock } = t.mock.method(database.pool, 'query')
+  const keys = openKeyRing(database, { monotonicMs: () => nowMs })
+  return {
+    keys,
+    statements: () => mock.callCount(),
+    /** Once the last statement is answered and what follows from it is done. */
+    async settled() {
+      await new Promise(setImmediate)
+      await mock.calls.at(-1)?.result
+      await new Promise(setImmediate)
+    },
+    pass: (ms: number) => {
+      nowMs += ms
+    },
   }
-  return { keys, troubles, passHalfASecond }
 }
 
-test('a key pair is hexadecimal, shown once, and kept as hashes in a file for its owner alone', async (t) => {
-  const dataDir = await folder(t)
-  const { id, api_key, application_key } = await createKey({ dataDir, permissions: ['integrations_read'] })
-  assert.match(api_key, /^[0-9a-f]{32}$/)
-  assert.match(application_key, /^[0-9a-f]{40}$/)
-  const path = join(dataDir, 'keys.json')
-  const text = await readFile(path, 'utf8')
-  assert.ok(!text.includes(api_key) && !text.includes(application_key))
-  assert.equal((await stat(path)).mode & 0o777, 0o600)
-  assert.deepEqual(await readdir(dataDir), ['keys.json'])
-  const [listed] = await listKeys({ dataDir })
-  assert.partialDeepStrictEqual(listed, {
-    id,
-    kind: 'pair',
-    organization: { name: 'default', id: organizationId('default') },
-    permissions: ['integrations_read'],
-    prefix: api_key.slice(0, 6),
-    revokedAt: undefined,
-  })
+test('a key pair is hexadecimal, shown once, and kept as hashes', async (t) => {
+  const database = await freshDatabase(t)
+  const made = await createKey({ database, permissions: read, name: 'laptop' })
+  assert.match(made.api_key, /^[0-9a-f]{32}$/)
+  assert.match(made.application_key, /^[0-9a-f]{40}$/)
+  const { rows } = await database.pool.query('select keys::text as all from keys')
+  const audit = JSON.stringify(await findAuditEvents(database.query, { limit: 10 }))
+  for (const secret of [made.api_key, made.application_key])
+    assert.ok(!rows[0].all.includes(secret) && !audit.includes(secret))
+  assert.partialDeepStrictEqual(await listKeys({ database }), [
+    {
+      id: made.id,
+      kind: 'pair',
+      name: 'laptop',
+      organization: { name: 'default', id: organizationId('default') },
+      permissions: ['integrations_read'],
+      prefix: made.api_key.slice(0, 6),
+      revokedAt: undefined,
+    },
+  ])
 })
 
 test('only both keys of one pair belong together', async (t) => {
-  const dataDir = await folder(t)
-  const one = await createKey({ dataDir, permissions: ['integrations_read'], organization: 'one' })
-  const two = await createKey({ dataDir, permissions: ['siem_entities_read'], organization: 'two' })
-  const { keys } = await ring(dataDir)
-  assert.equal(keys.findPair(one.api_key, one.application_key)?.organization.name, 'one')
-  assert.equal(keys.findPair(one.api_key, two.application_key), undefined)
-  assert.equal(keys.findPair(one.application_key, one.api_key), undefined)
-  assert.equal(keys.findPair(one.api_key, ''), undefined)
-  assert.equal(keys.findPair('', ''), undefined)
-  assert.equal(keys.findApiKey(two.api_key)?.id, two.id)
-  assert.equal(keys.findApiKey(two.application_key), undefined)
-  assert.equal(keys.findAccessToken(one.api_key), undefined)
+  const database = await freshDatabase(t)
+  const one = await createKey({ database, permissions: read, organization: 'one' })
+  const two = await createKey({ database, permissions: ['siem_entities_read'], organization: 'two' })
+  const { keys } = ringOn(t, database)
+  for (const round of ['from the database', 'from memory']) {
+    assert.equal((await keys.findPair(one.api_key, one.application_key))?.organization.name, 'one', round)
+    assert.equal(await keys.findPair(one.api_key, two.application_key), undefined, round)
+    assert.equal(await keys.findPair(one.application_key, one.api_key), undefined, round)
+    assert.equal(await keys.findPair(one.api_key, ''), undefined, round)
+    assert.equal(await keys.findPair('', ''), undefined, round)
+    assert.equal((await keys.findApiKey(two.api_key))?.id, two.id, round)
+    assert.equal(await keys.findApiKey(two.application_key), undefined, round)
+    assert.equal(await keys.findAccessToken(one.api_key), undefined, round)
+    assert.equal(await keys.findAccessToken(one.application_key), undefined, round)
+  }
 })
 
 test('an access token stands alone, and is no API key', async (t) => {
-  const dataDir = await folder(t)
-  const options = { dataDir, permissions: ['integrations_read'] }
-  const personal = await createAccessToken({ ...options, kind: 'personal_access_token' })
-  const service = await createAccessToken({ ...options, kind: 'service_access_token' })
+  const database = await freshDatabase(t)
+  const personal = await createAccessToken({ database, permissions: read, kind: 'personal_access_token' })
+  const service = await createAccessToken({ database, permissions: read, kind: 'service_access_token' })
   assert.match(personal.access_token, /^ddpat_[\w-]{40}$/)
   assert.match(service.access_token, /^ddsat_[\w-]{40}$/)
-  const { keys } = await ring(dataDir)
-  assert.equal(keys.findAccessToken(personal.access_token)?.kind, 'personal_access_token')
-  assert.equal(keys.findAccessToken(service.access_token)?.kind, 'service_access_token')
-  assert.equal(keys.findApiKey(personal.access_token), undefined)
-  assert.equal(keys.findPair(personal.access_token, ''), undefined)
+  const { keys } = ringOn(t, database)
+  assert.equal((await keys.findAccessToken(personal.access_token))?.kind, 'personal_access_token')
+  assert.equal((await keys.findAccessToken(service.access_token))?.kind, 'service_access_token')
+  assert.equal(await keys.findApiKey(personal.access_token), undefined)
+  assert.equal(await keys.findPair(personal.access_token, ''), undefined)
 })
 
-test('unknown permissions are refused with the list of known ones', async (t) => {
-  const dataDir = await folder(t)
+test('a role stands for its permissions; what is neither is refused with the list of both', async (t) => {
+  const database = await freshDatabase(t)
+  await createKey({ database, permissions: ['read-only'] })
+  await createKey({ database, permissions: ['read-only', 'admin', 'integrations_read'] })
+  assert.deepEqual(
+    (await listKeys({ database })).map(({ permissions }) => [...permissions].sort()),
+    [
+      ['integrations_read', 'siem_entities_read'],
+      ['integrations_read', 'manage_integrations', 'siem_entities_read'],
+    ],
+  )
   await assert.rejects(
-    createKey({ dataDir, permissions: ['integrations_read', 'everything'] }),
-    /no such permission: everything; there are integrations_read, manage_integrations, siem_entities_read/,
+    createKey({ database, permissions: ['integrations_read', 'constructor'] }),
+    /no such permission: constructor; there are integrations_read, manage_integrations, siem_entities_read, read-only, admin/,
   )
-  await assert.rejects(createKey({ dataDir, permissions: [] }), /no permission given/)
-  await assert.rejects(createKey({ dataDir, permissions: ['integrations_read'], organization: ' ' }), /empty/)
-  await assert.rejects(revokeKey({ dataDir, id: 'nobody' }), /no key has this id/)
+  await assert.rejects(createKey({ database, permissions: [] }), /no permission given/)
+  for (const organization of [' ', 'a\0b', 'x'.repeat(201), '\ud800'])
+    await assert.rejects(createKey({ database, permissions: read, organization }), { name: 'KeysError' })
+  await assert.rejects(createKey({ database, permissions: read, name: 'a\nb' }), { name: 'KeysError' })
+  for (const id of ['nobody', 'a0000000-0000-4000-8000-000000000000', "' or true --"])
+    await assert.rejects(revokeKey({ database, id }), /no key has this id/)
+  assert.equal((await listKeys({ database })).length, 2)
 })
 
-test('a server sees new and revoked keys within half a second', async (t) => {
-  const dataDir = await folder(t)
-  const { keys, passHalfASecond } = await ring(dataDir)
-  const made = await createKey({ dataDir, permissions: ['integrations_read'] })
-  await passHalfASecond()
-  assert.equal(keys.findPair(made.api_key, made.application_key)?.id, made.id)
-  await revokeKey({ dataDir, id: made.id })
-  await revokeKey({ dataDir, id: made.id })
-  await passHalfASecond()
-  assert.equal(keys.findPair(made.api_key, made.application_key), undefined)
-  assert.equal(keys.findApiKey(made.api_key), undefined)
-  assert.ok((await listKeys({ dataDir }))[0]?.revokedAt)
+test('a revoked key is refused everywhere within two seconds of use, and works no more than that', async (t) => {
+  const database = await freshDatabase(t)
+  const other = await openedDatabase(t, database.url)
+  const made = await createKey({ database, permissions: read })
+  const { keys, pass } = ringOn(t, other)
+  assert.ok(await keys.findPair(made.api_key, made.application_key))
+  await revokeKey({ database, id: made.id })
+  await revokeKey({ database, id: made.id.toUpperCase() })
+  pass(2_000)
+  assert.equal(await keys.findPair(made.api_key, made.application_key), undefined)
+  assert.equal(await keys.findApiKey(made.api_key), undefined)
+  const events = await findAuditEvents(database.query, { action: 'key.revoke', limit: 10 })
+  assert.deepEqual(
+    events.map(({ actor, target, outcome }) => ({ actor, target, outcome })),
+    [{ actor: 'cli', target: made.id, outcome: 'succeeded' }],
+  )
 })
 
-test('a broken file leaves the last good keys in force and is told once', async (t) => {
-  const dataDir = await folder(t)
-  const made = await createKey({ dataDir, permissions: ['integrations_read'] })
-  const { keys, troubles, passHalfASecond } = await ring(dataDir)
-  await writeFile(join(dataDir, 'keys.json'), '{"version":1,"organizations":[],"keys":[{"id":"hunter2"')
-  for (let again = 0; again < 3; again += 1) {
-    await passHalfASecond()
-    assert.equal(keys.findPair(made.api_key, made.application_key)?.id, made.id)
+test('a key in use is read again in passing, once a second, and nobody waits for it', async (t) => {
+  const database = await freshDatabase(t)
+  const made = await createKey({ database, permissions: read })
+  const { keys, pass, settled, statements } = ringOn(t, database)
+  const find = () => keys.findPair(made.api_key, made.application_key)
+  assert.ok(find() instanceof Promise)
+  assert.ok(await find())
+  for (let second = 0; second < 10; second += 1) {
+    for (let request = 0; request < 100; request += 1) {
+      const found = find()
+      assert.ok(found !== undefined && !(found instanceof Promise))
+    }
+    const sent = statements()
+    pass(1_000)
+    find()
+    await settled()
+    assert.equal(statements(), sent + 1)
   }
-  assert.equal(troubles.length, 1)
-  assert.ok(!troubles.join().includes('hunter2'))
-  await writeFile(join(dataDir, 'keys.json'), '{"version":1,"organizations":[],"keys":[{}]}')
-  await passHalfASecond()
-  assert.equal(keys.findPair(made.api_key, made.application_key)?.id, made.id)
-  assert.match(troubles[1] ?? '', /damaged at keys\.0/)
-  await assert.rejects(openKeyRing(dataDir, { onTrouble: () => {} }), /damaged/)
+  assert.equal(statements(), 11)
 })
 
-test('keys vanish with their file', async (t) => {
-  const dataDir = await folder(t)
-  const made = await createKey({ dataDir, permissions: ['integrations_read'] })
-  const { keys, passHalfASecond } = await ring(dataDir)
-  await rm(join(dataDir, 'keys.json'))
-  await passHalfASecond()
-  assert.equal(keys.findApiKey(made.api_key), undefined)
+test('thousands of texts that are no key cost a few statements, and no key its place', async (t) => {
+  const database = await freshDatabase(t)
+  const made = await createKey({ database, permissions: read })
+  const { keys, statements } = ringOn(t, database)
+  assert.ok(await keys.findApiKey(made.api_key))
+  const tried = Array.from({ length: 5_000 }, (_, guess) => keys.findApiKey(`guess ${guess}`))
+  assert.deepEqual(new Set(await Promise.all(tried)), new Set([undefined]))
+  assert.ok(statements() < 20, String(statements()))
+  assert.ok(!(keys.findApiKey(made.api_key) instanceof Promise))
+  assert.equal(keys.findApiKey('guess 4999'), undefined)
 })
 
-test('an organisation is the same under name and id, with keys or before it has any', async (t) => {
-  const dataDir = await folder(t)
-  const { keys, passHalfASecond } = await ring(dataDir)
-  const before = keys.organization('acme')
-  const made = await createKey({ dataDir, permissions: ['integrations_read'], organization: 'acme' })
-  await createKey({ dataDir, permissions: ['integrations_read'], organization: before.id })
-  await passHalfASecond()
-  assert.deepEqual(keys.findApiKey(made.api_key)?.organization, before)
-  assert.deepEqual(keys.organization(before.id), before)
-  assert.equal(new Set((await listKeys({ dataDir })).map(({ organization }) => organization.id)).size, 1)
+test('while the database is away a key is believed for two seconds, then nobody can tell', async (t) => {
+  const database = await freshDatabase(t)
+  const made = await createKey({ database, permissions: read })
+  const { keys, pass } = ringOn(t, database)
+  assert.ok(await keys.findApiKey(made.api_key))
+  const { mock } = t.mock.method(database.pool, 'query', async () => {
+    throw Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+  })
+  pass(1_999)
+  assert.equal((await keys.findApiKey(made.api_key))?.id, made.id)
+  pass(1)
+  await assert.rejects(async () => keys.findApiKey(made.api_key), { name: 'DatabaseUnavailable' })
+  await assert.rejects(async () => keys.findApiKey('a stranger'), { name: 'DatabaseUnavailable' })
+  mock.restore()
+  assert.equal((await keys.findApiKey(made.api_key))?.id, made.id)
 })
 
-test('no key is lost when several processes make keys at once, and one of them died with the lock', async (t) => {
-  const dataDir = await folder(t)
-  const gone = await promisify(execFile)(process.execPath, ['-p', 'process.pid + " " + os.hostname() + " x"'])
-  await writeFile(join(dataDir, 'keys.json.lock'), gone.stdout.trim())
-  const script = `
-    import { createKey } from ${JSON.stringify(new URL('keys.ts', import.meta.url).href)}
-    const make = () => createKey({ dataDir: process.argv[1], permissions: ['integrations_read'] })
-    await Promise.all(Array.from({ length: 10 }, make))`
-  await Promise.all(
-    Array.from({ length: 3 }, () =>
-      promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, dataDir]),
-    ),
+test('an organisation is the same under name and id, made by a key, a token or the operator', async (t) => {
+  const database = await freshDatabase(t)
+  const { keys } = ringOn(t, database)
+  const [first, again] = await Promise.all([keys.organization('acme'), keys.organization('acme')])
+  assert.deepEqual(first, { id: organizationId('acme'), name: 'acme' })
+  assert.deepEqual(again, first)
+  const made = await createKey({ database, permissions: read, organization: first.id })
+  assert.deepEqual((await keys.findApiKey(made.api_key))?.organization, first)
+  assert.deepEqual(await keys.organization(first.id), first)
+  await assert.rejects(createOrganization(database, { name: ' acme ', actor: { id: 'cli' } }), {
+    name: 'OrganizationError',
+  })
+  await createOrganization(database, { name: 'other', actor: { id: 'cli' } })
+  assert.deepEqual(
+    (await listOrganizations(database)).map(({ name }) => name),
+    ['acme', 'other'],
   )
-  assert.equal((await listKeys({ dataDir })).length, 30)
-  assert.deepEqual(await readdir(dataDir), ['keys.json'])
+  const events = await findAuditEvents(database.query, { action: 'organization.create', limit: 10 })
+  assert.deepEqual(
+    events.map(({ actor, organization_id }) => [actor, organization_id]),
+    [
+      ['system', organizationId('acme')],
+      ['cli', organizationId('other')],
+    ],
+  )
+})
+
+test('a name in the form of an id never reaches the organisation that has the id', async (t) => {
+  const database = await freshDatabase(t)
+  const id = organizationId('acme')
+  await database.query
+    .insertInto('organizations')
+    .values({ id: organizationId('x'), name: id })
+    .execute()
+  await createOrganization(database, { name: 'acme', actor: { id: 'cli' } })
+  const { keys } = ringOn(t, database)
+  assert.equal((await keys.organization(id)).name, 'acme')
+})
+
+test('no key is lost when many are made at once for an organisation that is new', async (t) => {
+  const database = await freshDatabase(t)
+  const made = await Promise.all(
+    Array.from({ length: 30 }, () => createKey({ database, permissions: read, organization: 'new' })),
+  )
+  assert.deepEqual(
+    new Set((await listKeys({ database })).map(({ id }) => id)),
+    new Set(made.map(({ id }) => id)),
+  )
+  assert.equal((await listOrganizations(database)).length, 1)
 })

@@ -2,6 +2,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { type Kysely, sql, type Transaction } from 'kysely'
 import * as configurations from './migrations/0001-configurations.ts'
+import * as jobs from './migrations/0002-jobs.ts'
 import {
   DatabaseUnavailable,
   databaseCode,
@@ -20,6 +21,7 @@ export type Migrations = Readonly<Record<string, Migration>>
 
 export const migrations: Migrations = {
   '0001-configurations': configurations,
+  '0002-jobs': jobs,
 }
 
 /**
@@ -30,6 +32,10 @@ const lockTimeoutMs = 2_000
 const pauseMs = 500
 /** How long it is tried, in milliseconds: a reader's transaction may be open for a minute. */
 const defaultPatienceMs = 180_000
+/** A database that restarts is back by then; one whose every connection is lost is none. In milliseconds. */
+const lostPatienceMs = 10_000
+const isLostBriefly = (since: number | undefined) =>
+  since !== undefined && performance.now() - since < lostPatienceMs
 /** Any number, the same for all nodes. */
 const lockNumber = 7_310_579_612_043
 
@@ -40,6 +46,7 @@ export async function migrate<T>(
   patienceMs: number = defaultPatienceMs,
 ): Promise<void> {
   const givesUpAt = performance.now() + patienceMs
+  let lostSince: number | undefined
   for (;;) {
     try {
       const applied = await appliedMigrations(query)
@@ -49,7 +56,9 @@ export async function migrate<T>(
       return
     } catch (error) {
       const code = databaseCode(error)
-      if (!(code === '55P03' || isConflict(code) || isLost(code)) || performance.now() > givesUpAt) {
+      lostSince = isLost(code) ? (lostSince ?? performance.now()) : undefined
+      const isPassing = code === '55P03' || isConflict(code) || isLostBriefly(lostSince)
+      if (!isPassing || performance.now() > givesUpAt) {
         throw isUnavailable(error) ? unavailable(error) : error
       }
       await wait(pauseMs)

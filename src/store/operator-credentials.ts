@@ -31,8 +31,6 @@ export interface AllOperatorCredentials {
   ): Promise<unknown>
   /** What serves this organisation; nothing is opened for it. */
   servicesFor(key: string, organization: Organization): Promise<readonly OperatorService[]>
-  /** The domains of this organisation, in canonical form, that the operator's credentials of this kind serve. */
-  domainsFor(key: string, organization: Organization): Promise<readonly string[]>
 }
 
 export function createOperatorCredentials({
@@ -93,8 +91,5 @@ export function createOperatorCredentials({
         : schema.parse(JSON.parse(held.entry))
     },
     servicesFor,
-    domainsFor: async (key, organization) => [
-      ...new Set((await servicesFor(key, organization)).flatMap(({ domains }) => domains)),
-    ],
   }
 }

@@ -41,6 +41,27 @@ test('an entry serves the organisations and domains that are bound to it, and no
   assert.equal(operator.entryFor('other', one, 'a.example'), undefined)
 })
 
+test('what serves an organisation is told with its domains, and without secrets', async (t) => {
+  const operator = await read(t, {
+    acme: [
+      {
+        token: 'planted',
+        bindings: [
+          { organization: 'one', domain: 'a.example' },
+          { organization: one.id, domain: 'b.example' },
+          { organization: 'two', domain: 'a.example' },
+        ],
+      },
+      { token: 'spare', bindings: [] },
+    ],
+  })
+  assert.deepEqual(operator.servicesFor('acme', one), [
+    { attributes: {}, domains: ['a.example', 'b.example'] },
+  ])
+  assert.deepEqual(operator.servicesFor('acme', { id: 'nobody', name: 'nobody' }), [])
+  assert.deepEqual(operator.servicesFor('other', one), [])
+})
+
 test('members that end in _file hold what the file next to it says, without the final line break', async (t) => {
   const operator = await read(
     t,

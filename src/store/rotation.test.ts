@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { type TestContext, test } from 'node:test'
 import { sql } from 'kysely'
-import { someoneWaits, temporaryDatabase } from '../../test/temporary-database.ts'
+import { freshDatabase } from '../../test/fresh-database.ts'
+import { someoneWaits } from '../../test/lock-waits.ts'
 import type { Place, Vault, VaultKey } from '../vault/vault.ts'
 import { findAuditEvents } from './audit.ts'
 import { type Database, inTransaction } from './database.ts'
@@ -28,8 +29,7 @@ interface Sealed {
 
 /** A database whose secrets are all under `old`, and the vaults before and after the change of keys. */
 async function open(t: TestContext, { configs }: { configs: number }) {
-  const temporary = await temporaryDatabase(t)
-  const database = await temporary.open()
+  const database = await freshDatabase(t)
   const keys = { old: key('old'), new: key('new') }
   const oldVault = await openVault(database, [keys.old])
   const [organization] = await database.query

@@ -14,6 +14,9 @@ export interface Schema {
   registration_bindings: RegistrationBindingTable
   audit_events: AuditEventTable
   webhooks: WebhookTable
+  webhook_deliveries: WebhookDeliveryTable
+  unclear_validations: UnclearValidationTable
+  expiry_notices: ExpiryNoticeTable
   rate_windows: RateWindowTable
 }
 
@@ -127,6 +130,44 @@ export interface WebhookTable {
   events: string[]
   enabled: Generated<boolean>
   created_at: CreatedAt
+}
+
+export type DeliveryState = 'waiting' | 'delivered' | 'dead'
+
+/** An event on its way to a webhook: written in the transaction of what it tells of. */
+export interface WebhookDeliveryTable {
+  /** The message's id, the same in every attempt. */
+  id: Generated<string>
+  webhook_id: string
+  organization_id: string
+  event: string
+  /** What is sent and signed, to the letter. */
+  body: string
+  created_at: CreatedAt
+  state: Generated<DeliveryState>
+  attempts: Generated<number>
+  /** Null once it has ended. */
+  next_attempt_at: Generated<Date | null>
+  /** HTTP status of the last answer. */
+  last_status: number | null
+  /** Why the last attempt failed: a code, never text from outside. */
+  last_fault: string | null
+  ended_at: Date | null
+}
+
+/** Validations in a row that settled nothing. */
+export interface UnclearValidationTable {
+  config_id: string
+  count: number
+  since: Date
+}
+
+/** That the end of credentials was told, once for each mark. */
+export interface ExpiryNoticeTable {
+  config_id: string
+  expires_on: ColumnType<Date, string, never>
+  days: number
+  told_at: CreatedAt
 }
 
 /** How much of a rate limit's window the nodes have taken in leases. Unlogged: a crash forgets it, and may. */

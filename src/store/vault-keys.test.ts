@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { test } from 'node:test'
-import { someoneWaits, temporaryDatabase } from '../../test/temporary-database.ts'
+import { freshDatabase, openedDatabase } from '../../test/fresh-database.ts'
+import { someoneWaits } from '../../test/lock-waits.ts'
 import { createVault, type Place, type VaultKey } from '../vault/vault.ts'
 import { findAuditEvents } from './audit.ts'
 import { type Database, inTransaction } from './database.ts'
@@ -22,7 +23,7 @@ const registered = async ({ query }: Database) =>
   (await query.selectFrom('vault_keys').select('id').orderBy('id').execute()).map(({ id }) => id)
 
 test('a database starts again with its key, and with another key of that id never', async (t) => {
-  const database = await (await temporaryDatabase(t)).open()
+  const database = await freshDatabase(t)
   const one = key('one')
   const place = anyPlace()
   const vault = await openVault(database, [one])
@@ -39,7 +40,7 @@ test('a database starts again with its key, and with another key of that id neve
 })
 
 test('a missing key is named, and so is every other fault; a refused start registers nothing', async (t) => {
-  const database = await (await temporaryDatabase(t)).open()
+  const database = await freshDatabase(t)
   const [one, two] = [key('one'), key('two')]
   for (const sealing of [one, two]) {
     const vault = await openVault(database, [sealing, ...[one, two].filter((other) => other !== sealing)])
@@ -58,7 +59,7 @@ test('a missing key is named, and so is every other fault; a refused start regis
 })
 
 test('a key is retired only when nothing is sealed with it, and then no server starts with it', async (t) => {
-  const database = await (await temporaryDatabase(t)).open()
+  const database = await freshDatabase(t)
   const [one, two] = [key('one'), key('two')]
   const place = anyPlace()
   const old = await openVault(database, [one])
@@ -87,7 +88,7 @@ test('a key is retired only when nothing is sealed with it, and then no server s
 })
 
 test('a server that still runs with a retired key seals nothing with it', async (t) => {
-  const database = await (await temporaryDatabase(t)).open()
+  const database = await freshDatabase(t)
   const stale = await openVault(database, [key('one')])
   await openVault(database, [key('two')])
   await retireVaultKey(database, actor, 'one')
@@ -103,7 +104,7 @@ test('a server that still runs with a retired key seals nothing with it', async 
 })
 
 test('whoever retires a key waits for what is being sealed with it, and then refuses', async (t) => {
-  const database = await (await temporaryDatabase(t)).open()
+  const database = await freshDatabase(t)
   const vault = await openVault(database, [key('one')])
   const { promise: sealed, resolve: tellSealed } = Promise.withResolvers<void>()
   const { promise: mayCommit, resolve: commit } = Promise.withResolvers<void>()
@@ -120,18 +121,19 @@ test('whoever retires a key waits for what is being sealed with it, and then ref
 })
 
 test('twenty nodes may start at once, and of two that differ in a key one is refused', async (t) => {
-  const temporary = await temporaryDatabase(t)
-  const database = await temporary.open({ poolSize: 20 })
+  const database = await freshDatabase(t)
+  const nodes = await Promise.all(Array.from({ length: 5 }, () => openedDatabase(t, database.url)))
+  const node = (at: number) => nodes[at % nodes.length] ?? database
   const keys = [key('one'), key('two'), key('three')] as const
   await Promise.all(
     Array.from({ length: 20 }, (_, at) =>
-      openVault(database, at % 2 === 0 ? keys : [keys[2], keys[0], keys[1]]),
+      openVault(node(at), at % 2 === 0 ? keys : [keys[2], keys[0], keys[1]]),
     ),
   )
   assert.deepEqual(await registered(database), ['one', 'three', 'two'])
 
   const outcomes = await Promise.allSettled(
-    Array.from({ length: 10 }, () => openVault(database, [key('four')])),
+    Array.from({ length: 10 }, (_, at) => openVault(node(at), [key('four')])),
   )
   assert.equal(outcomes.filter(({ status }) => status === 'fulfilled').length, 1)
 })

@@ -23,28 +23,33 @@ export async function openVault(
       .values([...vault.keyIds].sort().map((id) => ({ id, check_value: vault.checkValue(id) })))
       .onConflict((conflict) => conflict.column('id').doNothing())
       .execute()
-    const registered = await transaction
-      .selectFrom('vault_keys')
-      .select(['id', 'check_value', 'retired_at'])
-      .where('id', 'in', vault.keyIds)
-      .orderBy('id')
-      .execute()
-    const inUse = await keyIdsInUse(transaction)
-    const faults = [
-      ...registered
-        .filter(({ id, check_value }) => !vault.isKey(id, check_value))
-        .map(({ id }) => `the vault key ${id} is not the key that was used under this id`),
-      ...registered
-        .filter(({ retired_at }) => retired_at !== null)
-        .map(({ id }) => `the vault key ${id} was retired: take it out of the configured keys`),
-      ...inUse
-        .filter((id) => !vault.keyIds.includes(id))
-        .map((id) => `the vault key ${id} is missing: stored secrets are sealed with it`),
-    ]
+    const faults = await vaultKeyFaults(transaction, vault)
     // Thrown within the transaction: a refused start registers nothing.
     if (faults.length > 0) throw new VaultKeysError(faults.join('; '))
   })
   return vault
+}
+
+/** What keeps these keys from being those of the database; each names a key's id. */
+export async function vaultKeyFaults(query: Kysely<Schema>, vault: Vault): Promise<string[]> {
+  const registered = await query
+    .selectFrom('vault_keys')
+    .select(['id', 'check_value', 'retired_at'])
+    .where('id', 'in', vault.keyIds)
+    .orderBy('id')
+    .execute()
+  const inUse = await keyIdsInUse(query)
+  return [
+    ...registered
+      .filter(({ id, check_value }) => !vault.isKey(id, check_value))
+      .map(({ id }) => `the vault key ${id} is not the key that was used under this id`),
+    ...registered
+      .filter(({ retired_at }) => retired_at !== null)
+      .map(({ id }) => `the vault key ${id} was retired: take it out of the configured keys`),
+    ...inUse
+      .filter((id) => !vault.keyIds.includes(id))
+      .map((id) => `the vault key ${id} is missing: stored secrets are sealed with it`),
+  ]
 }
 
 /** Ids of the keys with which anything is sealed. Walks from id to id through the index, however many envelopes there are. */

@@ -7,9 +7,24 @@ export interface Metrics {
   countRequest(method: string, route: string, status: number, seconds: number): void
   countValidation(source: string, verdict: 'valid' | 'invalid' | 'indeterminate', seconds: number): void
   countRefusedTrial(source: string): void
+  /** A job of the server's own ended. @param end a name out of a few */
+  countJob(queue: string, end: string): void
+  /** How long after it was due a job began. */
+  observeJobDelay(queue: string, seconds: number): void
+  /** Jobs that are ready and that no node has come to. */
+  setJobsWaiting(queue: string, count: number): void
+  /** All configurations there are, in place of what was told before. */
+  setConfigs(counts: readonly ConfigsOfState[]): void
   readonly contentType: string
   text(): Promise<string>
   close(): void
+}
+
+export interface ConfigsOfState {
+  readonly integrationType: string
+  readonly state: string
+  readonly enabled: boolean
+  readonly count: number
 }
 
 /** Sampling interval of the event loop's delay, in milliseconds. */
@@ -36,6 +51,31 @@ export function createMetrics(): Metrics {
     name: 'credence_refused_trials_total',
     help: 'Validations refused because too many unproven credentials were tried on one subject.',
     labelNames: ['source'],
+    registers,
+  })
+  const jobs = new Counter({
+    name: 'credence_jobs_total',
+    help: "Jobs of the server's own that ended on this node: scheduled validations by queue and verdict, webhook deliveries by end.",
+    labelNames: ['queue', 'end'],
+    registers,
+  })
+  const jobDelays = new Histogram({
+    name: 'credence_job_delay_seconds',
+    help: 'How long after it was due a job began on this node.',
+    labelNames: ['queue'],
+    buckets: [1, 5, 15, 30, 60, 120, 300, 900, 3600],
+    registers,
+  })
+  const jobsWaiting = new Gauge({
+    name: 'credence_jobs_waiting',
+    help: 'Jobs that are ready to run and that no node has come to.',
+    labelNames: ['queue'],
+    registers,
+  })
+  const configs = new Gauge({
+    name: 'credence_configs',
+    help: 'Configurations of all organisations, by type, state of their credentials and whether they are enabled.',
+    labelNames: ['integration_type', 'state', 'enabled'],
     registers,
   })
   const delay = monitorEventLoopDelay({ resolution: delayResolutionMs })
@@ -83,6 +123,14 @@ export function createMetrics(): Metrics {
     countRequest: (method, route, status, seconds) => requests.observe({ method, route, status }, seconds),
     countValidation: (source, verdict, seconds) => validations.observe({ source, verdict }, seconds),
     countRefusedTrial: (source) => refusedTrials.inc({ source }),
+    countJob: (queue, end) => jobs.inc({ queue, end }),
+    observeJobDelay: (queue, seconds) => jobDelays.observe({ queue }, seconds),
+    setJobsWaiting: (queue, count) => jobsWaiting.set({ queue }, count),
+    setConfigs(counts) {
+      configs.reset()
+      for (const { integrationType, state, enabled, count } of counts)
+        configs.set({ integration_type: integrationType, state, enabled: String(enabled) }, count)
+    },
     contentType: registry.contentType,
     text: () => registry.metrics(),
     close: () => delay.disable(),

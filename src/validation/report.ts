@@ -69,6 +69,10 @@ export const reportSchema = z
     warnings: z.array(warningSchema),
     checked_at: z.iso.datetime(),
     duration_ms: z.int(),
+    credentials_expire_at: z.iso
+      .datetime()
+      .optional()
+      .describe('When the credentials end, where the provider or they themselves tell.'),
     retry_after_seconds: z
       .int()
       .optional()

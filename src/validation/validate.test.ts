@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import type { HttpClient } from '../outbound/http.ts'
 import { SourceError } from '../outbound/source-error.ts'
 import { type CauseCatalogue, causeOf } from '../sources/cause.ts'
-import { type Check, defineSource, type Outcome, type Stage } from '../sources/source.ts'
+import { type Check, defineSource, type EntityType, type Outcome, type Stage } from '../sources/source.ts'
 import { type CheckReport, reportSchema } from './report.ts'
 import { validate } from './validate.ts'
 
@@ -72,7 +72,12 @@ const silence: HttpClient & { close(): Promise<void> } = {
 
 async function validated(
   plans: readonly CheckPlan[],
-  options: { secrets?: readonly string[]; timeoutMs?: number; onCheck?: (check: CheckReport) => void } = {},
+  options: {
+    secrets?: readonly string[]
+    timeoutMs?: number
+    onCheck?: (check: CheckReport) => void
+    require?: readonly EntityType[]
+  } = {},
 ) {
   const source = defineSource<readonly string[], undefined>({
     name: 'example',
@@ -94,7 +99,11 @@ async function validated(
     source,
     { domain: 'example.com', credentials: options.secrets ?? [] },
     { openHttp: () => silence, now: () => new Date() },
-    { timeoutMs: options.timeoutMs ?? 5_000, ...(options.onCheck && { onCheck: options.onCheck }) },
+    {
+      timeoutMs: options.timeoutMs ?? 5_000,
+      ...(options.onCheck && { onCheck: options.onCheck }),
+      ...(options.require && { require: options.require }),
+    },
   )
   return reportSchema.parse(report)
 }
@@ -110,6 +119,25 @@ test('is valid when every required check passed or did not apply', async () => {
   ])
   assert.equal(report.verdict, 'valid')
   assert.equal(statusOf(report, 'users'), 'passed')
+})
+
+test('a capability that is required for once decides the verdict, with all that it comes after', async () => {
+  const plans: CheckPlan[] = [
+    { id: 'token' },
+    { id: 'scope', ends: 'refused', required: false, after: ['token'] },
+    { id: 'roles', required: false, after: ['scope'], capability: 'roles' },
+    { id: 'mfa', ends: 'silent', required: false, after: ['token'], capability: 'mfa' },
+    { id: 'expiry', ends: 'refused', stage: 'health', required: false, capability: 'credential_expiry' },
+  ]
+  assert.equal((await validated(plans)).verdict, 'valid')
+  const report = await validated(plans, { require: ['roles'] })
+  assert.equal(report.verdict, 'invalid')
+  assert.deepEqual(
+    report.checks.filter(({ required }) => required).map(({ id }) => id),
+    ['token', 'scope', 'roles'],
+  )
+  assert.equal((await validated(plans, { require: ['mfa'] })).verdict, 'indeterminate')
+  assert.equal((await validated(plans, { require: ['credential_expiry', 'devices'] })).verdict, 'valid')
 })
 
 test('is invalid when a required check failed, even where another is unknown', async () => {

@@ -213,6 +213,9 @@ function buildReport<C, S>(
     {},
     ...ends.map(({ end }) => ('subject' in end.outcome ? end.outcome.subject : undefined)),
   )
+  const [expireAt] = ends
+    .flatMap(({ end: { outcome } }) => ('credentialsExpireAt' in outcome && outcome.credentialsExpireAt) || [])
+    .sort((one, other) => one.getTime() - other.getTime())
   const waits = ends.flatMap(({ end }) => end.retryAfterSeconds ?? [])
   return {
     verdict,
@@ -223,6 +226,7 @@ function buildReport<C, S>(
     warnings: ends.flatMap(({ check, end }) => warningsOf(check, end, redact)),
     checked_at: checkedAt.toISOString(),
     duration_ms: durationMs,
+    ...(expireAt !== undefined && { credentials_expire_at: expireAt.toISOString() }),
     ...(verdict === 'indeterminate' && waits.length > 0 && { retry_after_seconds: Math.max(...waits) }),
   }
 }

@@ -26,10 +26,11 @@ export async function checkExpiry(session: Session): Promise<Outcome> {
   if (endsAt === undefined || Number.isNaN(endsAt.getTime())) return { status: 'skipped' }
   const daysLeft = (endsAt.getTime() - session.now().getTime()) / 86_400_000
   const due = expiryWarnings.find(({ days }) => daysLeft <= days)
-  if (due === undefined) return { status: 'passed' }
+  if (due === undefined) return { status: 'passed', credentialsExpireAt: endsAt }
   const credential = proof.kind === 'certificate' ? 'certificate' : 'client secret'
   return {
     status: 'passed',
+    credentialsExpireAt: endsAt,
     warnings: [warn(due.code, { credential, date: endsAt.toISOString().slice(0, 10) })],
   }
 }

@@ -1,0 +1,77 @@
+/** How fast stored configurations are read, compared with the least server that runs the same SQL. */
+import autocannon from 'autocannon'
+import type { BareReadsAnswers } from './bare-reads-process.ts'
+import { type Benchmark, type Bound, type Measurement, measured } from './benchmark.ts'
+import { startChild } from './child.ts'
+import type { ReadsAnswers } from './reads-process.ts'
+import { median } from './statistics.ts'
+
+const configurations = 100
+const pairs = 7
+/** Of one measurement, in seconds. */
+const duration = 2
+const connections = 32
+
+/** At least this share of what the bare routes do. */
+const leastShare = 0.6
+
+const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
+
+export const reads: Benchmark = {
+  name: 'reads',
+  title: `reading one and ${configurations} configurations, compared with bare Fastify routes on pg`,
+  async run() {
+    const server = startChild<ReadsAnswers>('reads-process.ts')
+    const bare = startChild<BareReadsAnswers>('bare-reads-process.ts')
+    try {
+      const { url, headers, ids, organizationId, connection } = await server.ask('start', configurations)
+      const bareUrl = await bare.ask('start', { connection, organizationId })
+      const rate = async (address: string) => {
+        const result = await autocannon({ url: address, headers, connections, duration })
+        if (result.errors > 0 || result.non2xx > 0)
+          throw new Error(`not all were answered 200: ${JSON.stringify(result.statusCodeStats)}`)
+        return result.requests.mean
+      }
+      const measurements: Measurement[] = []
+      const bounds: Bound[] = []
+      for (const [what, path] of [
+        ['One', `/${ids[0]}`],
+        [`All ${configurations}`, ''],
+      ] as const) {
+        const addresses = { bare: `${bareUrl}/configs${path}`, own: `${url}${configsPath}${path}` }
+        await rate(addresses.bare)
+        await rate(addresses.own)
+        const bareRates: number[] = []
+        const rates: number[] = []
+        // In turn, so that whatever else the machine does strikes both.
+        for (let pair = 0; pair < pairs; pair++) {
+          bareRates.push(await rate(addresses.bare))
+          rates.push(await rate(addresses.own))
+        }
+        const shares = rates.map((own, pair) => own / (bareRates[pair] ?? Number.NaN))
+        measurements.push(
+          measured(`${what}: bare route`, 'requests/s', bareRates),
+          measured(`${what}: this server`, 'requests/s', rates),
+          measured(`${what}: share`, '', shares),
+        )
+        bounds.push({
+          what: `${what}: share of the bare route's rate`,
+          value: median(shares),
+          relation: 'at least',
+          limit: leastShare,
+          unit: '',
+        })
+      }
+      return {
+        measurements,
+        bounds,
+        notes: [
+          `${pairs} pairs of ${duration} s in turn, ${connections} connections, 10 connections to one embedded PostgreSQL each. The bare routes know no keys, limits or metrics.`,
+        ],
+      }
+    } finally {
+      await bare.stop()
+      await server.stop()
+    }
+  },
+}
