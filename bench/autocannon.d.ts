@@ -10,13 +10,10 @@ declare module 'autocannon' {
     duration?: number
   }
   export interface Result {
-    /** `average` and `mean` are per second. */
-    requests: { average: number; mean: number; total: number }
-    /** Milliseconds. */
-    latency: { p50: number; p99: number }
+    /** Seconds, as measured. */
+    duration: number
+    requests: { total: number }
     errors: number
-    timeouts: number
-    non2xx: number
     statusCodeStats: Record<string, { count: number }>
   }
   export default function autocannon(options: Options): Promise<Result>

@@ -24,7 +24,7 @@ const google: Probe = async (domain, secrets) => {
     email: client_email ?? '',
     key: private_key ?? '',
     subject: admin_email,
-    // All scopes with one token, where a validation asks for one each: to the SDKs' advantage.
+    // All scopes with one token, as a validation asks first.
     scopes: Object.values(googleScopes),
   })
   const directory = admin({ version: 'directory_v1', auth })

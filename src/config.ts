@@ -75,6 +75,8 @@ export interface Config {
   readonly oauthIssuers: readonly OAuthIssuer[]
   readonly logLevel: LogLevel
   readonly limits: Limits
+  /** Validations of one source that may be under way at a time (CREDENCE_VALIDATIONS_AT_ONCE); further ones are answered 503, and of one organisation those beyond half of it. */
+  readonly validationsAtOnce: number
   /** Names under which the server may be asked besides loopback ones (CREDENCE_ALLOWED_HOSTS); empty: any, unless it is bound to loopback. */
   readonly allowedHosts: readonly string[]
 }
@@ -87,6 +89,7 @@ export const defaultConfig: Config = {
   oauthIssuers: [],
   logLevel: 'info',
   limits: defaultLimits,
+  validationsAtOnce: 500,
   allowedHosts: [],
 }
 
@@ -119,6 +122,9 @@ export function readConfig(environment: Environment = process.env): Config {
       validationsPerTarget: limit('CREDENCE_LIMIT_TARGET', 'validationsPerTarget', setting),
       unprovenAttempts: limit('CREDENCE_LIMIT_ATTEMPTS', 'unprovenAttempts', setting),
     },
+    validationsAtOnce:
+      wholeNumber('CREDENCE_VALIDATIONS_AT_ONCE', setting('CREDENCE_VALIDATIONS_AT_ONCE')) ??
+      defaultConfig.validationsAtOnce,
     allowedHosts: hostList('CREDENCE_ALLOWED_HOSTS', setting('CREDENCE_ALLOWED_HOSTS')),
   }
 }
@@ -164,10 +170,13 @@ function oneOf<T extends string>(
 }
 
 function limit(variable: string, name: keyof Limits, setting: (name: string) => string | undefined): number {
-  const value = setting(variable)
-  if (value === undefined) return defaultLimits[name]
+  return wholeNumber(variable, setting(variable), ' of requests a minute') ?? defaultLimits[name]
+}
+
+function wholeNumber(variable: string, value: string | undefined, ofWhat = ''): number | undefined {
+  if (value === undefined) return undefined
   if (!/^[1-9]\d{0,8}$/.test(value))
-    throw new ConfigError(`${variable} must be a whole number of requests a minute from 1 to 999999999`)
+    throw new ConfigError(`${variable} must be a whole number${ofWhat} from 1 to 999999999`)
   return Number(value)
 }
 

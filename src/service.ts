@@ -9,11 +9,13 @@ import { createServer } from './api/server.ts'
 import { type Config, ConfigError } from './config.ts'
 import { createOutbound, type Outbound } from './outbound/outbound.ts'
 import { isLoopbackAddress } from './outbound/public-address.ts'
+import { Turns } from './outbound/turns.ts'
 import { type AnySource, createSources } from './sources/registry.ts'
 import { openKeyRing } from './store/keys.ts'
 import { noOperatorCredentials, OperatorFileError, readOperatorFile } from './store/operator.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { createCapacity } from './validation/capacity.ts'
 import { createGuessGuard } from './validation/guess-guard.ts'
 
 export interface ServiceOptions {
@@ -38,6 +40,9 @@ export interface RunningService {
   /** Stops accepting, lets what is under way be answered, and ends within 10 s. Safe to call twice. */
   close(): Promise<void>
 }
+
+/** Validations begun in one turn of the event loop: about 3 ms of work. */
+const validationsPerTurn = 4
 
 /** When shutting down: how long validations may go on before they are told to stop, in milliseconds. */
 const patienceMs = 7_000
@@ -74,12 +79,15 @@ export async function startService(options: ServiceOptions): Promise<RunningServ
     )
 
   const metrics = createMetrics()
+  const turns = new Turns(validationsPerTurn)
   const ending = createLifecycle()
   const server = await createServer({
     sources,
     validation: {
       tools: { openHttp: outbound.open, now },
       guard: createGuessGuard({ attemptsPerMinute: config.limits.unprovenAttempts }),
+      capacity: createCapacity(config.validationsAtOnce),
+      turn: () => turns.take(),
       operatorEntry: operator.entryFor,
     },
     authentication: createAuthentication(keys, tokens),

@@ -14,6 +14,7 @@ import { createKey, openKeyRing } from '../src/store/keys.ts'
 import { noOperatorCredentials } from '../src/store/operator.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { createCapacity } from '../src/validation/capacity.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
 import { createAcme } from './acme-source.ts'
 import { headersOf, startApi, validatePath } from './api-server.ts'
@@ -82,6 +83,8 @@ test('a route that does not say whom it serves keeps the server from starting', 
     validation: {
       tools: { openHttp: acme.outbound.open, now },
       guard: createGuessGuard({ attemptsPerMinute: 10 }),
+      capacity: createCapacity(10),
+      turn: async () => {},
       operatorEntry: noOperatorCredentials.entryFor,
     },
     authentication: createAuthentication(await openKeyRing(dataDir, { onTrouble: () => {} }), tokens),
