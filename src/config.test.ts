@@ -28,6 +28,7 @@ test('reads lists, limits and levels', () => {
     CREDENCE_LIMIT_REQUESTS: '6',
     CREDENCE_LIMIT_TARGET: '7',
     CREDENCE_LIMIT_ATTEMPTS: '8',
+    CREDENCE_VALIDATIONS_AT_ONCE: '9',
     CREDENCE_OPERATOR_FILE: '/etc/credence/operator.json',
   })
   assert.deepEqual(config, {
@@ -41,6 +42,7 @@ test('reads lists, limits and levels', () => {
       validationsPerTarget: 7,
       unprovenAttempts: 8,
     },
+    validationsAtOnce: 9,
     operatorFile: '/etc/credence/operator.json',
   })
 })
@@ -71,6 +73,7 @@ test('a setting that is not understood is named, its value is not', () => {
     'CREDENCE_LIMIT_REQUESTS',
     'CREDENCE_LIMIT_TARGET',
     'CREDENCE_LIMIT_ATTEMPTS',
+    'CREDENCE_VALIDATIONS_AT_ONCE',
     'CREDENCE_ENDPOINTS',
     'CREDENCE_OAUTH_ISSUERS',
   ])

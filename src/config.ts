@@ -81,6 +81,8 @@ export interface Config {
   readonly limits: Limits
   /** Between two validations of stored credentials (CREDENCE_REVALIDATE_HOURS), in milliseconds. */
   readonly revalidateEveryMs: number
+  /** Validations of one source that may be under way at a time (CREDENCE_VALIDATIONS_AT_ONCE); further ones are answered 503, and of one organisation those beyond half of it. */
+  readonly validationsAtOnce: number
   /** Names under which the server may be asked besides loopback ones (CREDENCE_ALLOWED_HOSTS); empty: any, unless it is bound to loopback. */
   readonly allowedHosts: readonly string[]
 }
@@ -101,6 +103,7 @@ export const defaultConfig: Config = {
   logLevel: 'info',
   limits: defaultLimits,
   revalidateEveryMs: defaultRevalidateHours * hourMs,
+  validationsAtOnce: 500,
   allowedHosts: [],
 }
 
@@ -148,6 +151,9 @@ export function readConfig(environment: Environment = process.env): Config {
       unprovenAttempts: limit('CREDENCE_LIMIT_ATTEMPTS', 'unprovenAttempts', setting),
     },
     revalidateEveryMs: hours('CREDENCE_REVALIDATE_HOURS', setting('CREDENCE_REVALIDATE_HOURS')) * hourMs,
+    validationsAtOnce:
+      wholeNumber('CREDENCE_VALIDATIONS_AT_ONCE', setting('CREDENCE_VALIDATIONS_AT_ONCE')) ??
+      defaultConfig.validationsAtOnce,
     allowedHosts: hostList('CREDENCE_ALLOWED_HOSTS', setting('CREDENCE_ALLOWED_HOSTS')),
   }
 }
@@ -193,10 +199,13 @@ function oneOf<T extends string>(
 }
 
 function limit(variable: string, name: keyof Limits, setting: (name: string) => string | undefined): number {
-  const value = setting(variable)
-  if (value === undefined) return defaultLimits[name]
+  return wholeNumber(variable, setting(variable), ' of requests a minute') ?? defaultLimits[name]
+}
+
+function wholeNumber(variable: string, value: string | undefined, ofWhat = ''): number | undefined {
+  if (value === undefined) return undefined
   if (!/^[1-9]\d{0,8}$/.test(value))
-    throw new ConfigError(`${variable} must be a whole number of requests a minute from 1 to 999999999`)
+    throw new ConfigError(`${variable} must be a whole number${ofWhat} from 1 to 999999999`)
   return Number(value)
 }
 

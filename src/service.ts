@@ -14,6 +14,7 @@ import { type Jobs, startJobs } from './jobs/jobs.ts'
 import { createSchedule } from './jobs/schedule.ts'
 import { createOutbound, type Outbound } from './outbound/outbound.ts'
 import { isLoopbackAddress } from './outbound/public-address.ts'
+import { Turns } from './outbound/turns.ts'
 import { type AnySource, createSources } from './sources/registry.ts'
 import { type Database, openDatabase } from './store/database.ts'
 import { watchDatabase } from './store/database-watch.ts'
@@ -25,6 +26,7 @@ import { createRateWindows } from './store/rate-windows.ts'
 import { openVault } from './store/vault-keys.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
+import { createCapacity } from './validation/capacity.ts'
 import { createGuessGuard } from './validation/guess-guard.ts'
 import { loadVaultKeys } from './vault/keys.ts'
 import type { Vault } from './vault/vault.ts'
@@ -53,6 +55,9 @@ export interface RunningService {
   /** Stops accepting, lets what is under way be answered, and ends within 10 s. Safe to call twice. */
   close(): Promise<void>
 }
+
+/** Validations begun in one turn of the event loop: about 3 ms of work. */
+const validationsPerTurn = 4
 
 /** When shutting down: how long validations may go on before they are told to stop, in milliseconds. */
 const patienceMs = 7_000
@@ -112,6 +117,7 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     )
 
   const metrics = createMetrics()
+  const turns = new Turns(validationsPerTurn)
   const ending = createLifecycle()
   const leases = createLeases(createRateWindows(database))
   const refusals = createRefusalTrail(database, (error) =>
@@ -127,6 +133,8 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
       attemptsPerMinute: config.limits.unprovenAttempts,
       spendShared: (subject) => leases.spend(`attempts:${subject}`, config.limits.unprovenAttempts),
     }),
+    capacity: createCapacity(config.validationsAtOnce),
+    turn: () => turns.take(),
     operatorEntry: operator.entryFor,
   }
   const onTrouble = (error: unknown) =>

@@ -20,6 +20,7 @@ import { noOperatorCredentials } from '../src/store/operator.ts'
 import { createRateWindows } from '../src/store/rate-windows.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { createCapacity } from '../src/validation/capacity.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
 import { generateVaultKey, readVaultKeys } from '../src/vault/keys.ts'
 import { createVault } from '../src/vault/vault.ts'
@@ -91,6 +92,8 @@ test('a route that does not say whom it serves keeps the server from starting', 
   const validation = {
     tools: { openHttp: acme.outbound.open, now },
     guard: createGuessGuard({ attemptsPerMinute: 10 }),
+    capacity: createCapacity(10),
+    turn: async () => {},
     operatorEntry: noOperatorCredentials.entryFor,
   }
   const parts: ServerParts = {

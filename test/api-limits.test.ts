@@ -149,3 +149,25 @@ test('two hundred validations of good credentials at once are all answered 200',
   assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]))
   assert.equal(acme.reached.length, 200)
 })
+
+test('a provider that hangs holds its own places: further validations are refused at once, others go on', async (t) => {
+  const acme = createAcme()
+  const other = { ...acme.source, name: 'other', integrationType: 'OTHER' }
+  const api = await startApi(t, {
+    outbound: acme.outbound,
+    sources: [acme.source, other],
+    config: { validationsAtOnce: 2 },
+  })
+  const hanging = api.validate(attributes('hang'))
+  while (acme.reached.length === 0) await new Promise(setImmediate)
+  const refused = await api.validate(attributes('valid'))
+  assert.equal(refused.status, 503)
+  assert.match(refused.text, /under way/)
+  assert.equal(refused.headers['retry-after'], '2')
+  assert.equal((await api.validate(attributes('valid', { integration_type: 'OTHER' }))).status, 200)
+  acme.release()
+  assert.equal((await hanging).status, 200)
+  assert.equal((await api.validate(attributes('valid'))).status, 200)
+  assert.equal((await api.validate(attributes('wrong'))).status, 400)
+  assert.equal((await api.validate(attributes('wrong'))).status, 400)
+})

@@ -16,6 +16,7 @@ import { type Database, openDatabase } from '../src/store/database.ts'
 import { openVault } from '../src/store/vault-keys.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { createCapacity } from '../src/validation/capacity.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
 
 export const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
@@ -107,6 +108,8 @@ export async function startConfigsServer(
       now,
     },
     guard: createGuessGuard({ attemptsPerMinute: options.unprovenAttempts ?? 1_000_000 }),
+    capacity: createCapacity(1_000),
+    turn: async () => {},
     operatorEntry: (key: string, organization: { name: string }, domain: string) =>
       holdings(key, organization.name).find(({ domains }) => domains.includes(domain))?.entry,
   }

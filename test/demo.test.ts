@@ -171,6 +171,8 @@ test('a person sees two validations at once, and a command for each example whos
     const answer = await answerTo({ url, ...keys }, readFileSync(path, 'utf8'))
     assert.equal(answer.status, Number(status), `${title}: ${answer.text}`)
   }
+  assert.ok(text.includes(join(folder, 'vault.key')))
+  assert.equal(statSync(join(folder, 'vault.key')).mode & 0o777, 0o600)
   const { code, stderr } = await command.stop('SIGINT')
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
 })
@@ -185,7 +187,7 @@ test('a taken port, a damaged key and a folder that is none are told in one line
   const damaged = await runCommand(t, ['demo', '--port', '0', '--data-dir', folder])
   assert.equal(damaged.code, 1)
   assert.match(damaged.stderr, /^credence: .*okta\.pem does not hold a private key; remove it.*\n$/)
-  const file = join(folder, 'demo.json')
+  const file = join(folder, 'sandbox', 'keys', 'okta.pem')
   const noFolder = await runCommand(t, ['demo', '--port', '0', '--data-dir', file])
   assert.equal(noFolder.code, 1)
   assert.match(noFolder.stderr, /^credence: the data directory .* cannot be used: .*\n$/)

@@ -10,6 +10,7 @@ import { openDatabase } from '../src/store/database.ts'
 import { openVault } from '../src/store/vault-keys.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
+import { createCapacity } from '../src/validation/capacity.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
 import { createAcme } from './acme-source.ts'
 
@@ -105,6 +106,8 @@ export async function openNode(
     validation: {
       tools: { openHttp: outbound.open, now },
       guard: createGuessGuard({ attemptsPerMinute: 1_000_000 }),
+      capacity: createCapacity(1_000),
+      turn: async () => {},
       operatorEntry: () => undefined,
     },
     operatorRegistrations: async () => [],

@@ -26,16 +26,29 @@ export function parseBoundedJson(text: string): unknown {
  */
 export function isTooDeep(text: string): boolean {
   let depth = 0
-  let inString = false
   for (let at = 0; at < text.length; at++) {
     const char = text.charCodeAt(at)
-    if (inString) {
-      if (char === 0x5c /* \ */) at++
-      else if (char === 0x22 /* " */) inString = false
-    } else if (char === 0x22) inString = true
+    if (char === 0x22 /* " */) at = endOfString(text, at)
     else if (char === 0x5b /* [ */ || char === 0x7b /* { */) {
       if (++depth > maxJsonDepth) return true
     } else if (char === 0x5d || char === 0x7d) depth--
   }
   return false
+}
+
+/** Where the string that begins at `start` has its closing quote; the length of `text` when it has none. */
+function endOfString(text: string, start: number): number {
+  let end = start
+  do {
+    end = text.indexOf('"', end + 1)
+    if (end === -1) return text.length
+  } while (isEscaped(text, end))
+  return end
+}
+
+/** Whether an odd number of backslashes stands before `at`. */
+function isEscaped(text: string, at: number): boolean {
+  let before = at - 1
+  while (text.charCodeAt(before) === 0x5c /* \ */) before--
+  return (at - before) % 2 === 0
 }

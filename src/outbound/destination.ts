@@ -23,9 +23,10 @@ const ambiguous = /[\p{Cc}\p{Zl}\p{Zp}\\]/u
 /** Where `url` leads, or undefined when no rule allows it. */
 export function destinationOf(url: string, rules: readonly EgressRule[]): Destination | undefined {
   const host = plainAuthority.exec(url)?.[1]
-  if (host === undefined || !isHostName(host) || ambiguous.test(url) || !URL.canParse(url)) return undefined
-  const parsed = new URL(url)
+  if (host === undefined || !isHostName(host) || ambiguous.test(url)) return undefined
+  const parsed = URL.parse(url)
   if (
+    parsed === null ||
     parsed.protocol !== 'https:' ||
     parsed.host !== host ||
     parsed.username !== '' ||

@@ -39,9 +39,14 @@ export interface OutboundLimits {
   readonly customerFailureMs: number
   /** All header fields of one answer together. */
   readonly headerBytes: number
-  /** Sockets of one client to one host. */
+  /** Sockets of one client to one host; never fewer than `fewestSocketsPerHost`. */
   readonly socketsPerHost: number
+  /** Sockets that the clients open at one time share: when there are many, each has fewer and opens them less often. */
+  readonly socketsInAll: number
 }
+
+/** What every client has to a host, however many others there are: reads go side by side all the same. */
+const fewestSocketsPerHost = 4
 
 const defaultLimits: OutboundLimits = {
   connectMs: 5_000,
@@ -51,6 +56,7 @@ const defaultLimits: OutboundLimits = {
   customerFailureMs: 3_000,
   headerBytes: 32 * 1024,
   socketsPerHost: 16,
+  socketsInAll: 256,
 }
 
 export interface OutboundOptions {
@@ -93,6 +99,8 @@ interface Equipment {
   readonly turns: Turns
   readonly providerContext: () => tls.SecureContext
   readonly endpointContext: () => tls.SecureContext
+  /** Clients that are not closed yet. */
+  readonly open: Set<Client>
 }
 
 export function createOutbound(options: OutboundOptions = {}): Outbound {
@@ -111,6 +119,7 @@ export function createOutbound(options: OutboundOptions = {}): Outbound {
         ca: [...tls.getCACertificates('default'), ...(options.endpointAuthorities ?? [])],
       }),
     ),
+    open: new Set(),
   }
   return { open: (rules, signal, budgetMs = 10_000) => new Client(equipment, rules, signal, budgetMs) }
 }
@@ -133,16 +142,19 @@ class Client implements HttpClient {
     this.#forgetSignal = () => signal.removeEventListener('abort', stop)
     if (signal.aborted) stop()
     this.#retryUntil = performance.now() + (budgetMs * 2) / 3
+    equipment.open.add(this)
   }
 
   async close(): Promise<void> {
+    this.#equipment.open.delete(this)
     this.#forgetSignal()
     this.#stopping.abort(outOfTime)
-    await Promise.all([...this.#routes.values()].map(({ pool }) => pool.destroy()))
+    await Promise.all([...this.#routes.values()].map((route) => route.close()))
   }
 
   async request(request: HttpRequest): Promise<HttpAnswer> {
     const startedAt = performance.now()
+    await this.#equipment.turns.take()
     const { operation } = request
     const destination = destinationOf(request.url, this.#rules)
     if (destination === undefined) throw new SourceError({ code: 'forbidden_host', operation })
@@ -211,7 +223,6 @@ class Client implements HttpClient {
     const { headersMs, idleMs } = this.#equipment.limits
     const route = this.#routeTo(destination)
     try {
-      await this.#equipment.turns.take()
       const answer = await exchange(route.pool, {
         method: request.method,
         path: destination.path,
@@ -239,11 +250,17 @@ class Client implements HttpClient {
       // A margin below the moment of reporting, so that a silent host is reported no later than one that refuses.
       connectMs: chosenBy === 'customer' ? limits.customerFailureMs * 0.9 : limits.connectMs,
       headerBytes: limits.headerBytes,
-      sockets: limits.socketsPerHost,
+      sockets: this.#sockets(),
       signal: this.#stop,
     })
     this.#routes.set(host, route)
     return route
+  }
+
+  #sockets(): number {
+    const { limits, open } = this.#equipment
+    const share = Math.floor(limits.socketsInAll / open.size)
+    return Math.min(limits.socketsPerHost, Math.max(fewestSocketsPerHost, share))
   }
 
   #targetOf(host: string): Target {

@@ -56,8 +56,16 @@ export class Route {
     })
   }
 
+  /** Ends every connection; what was still asked on one must have been given up before. */
+  close(): Promise<void> {
+    return this.pool.destroy(closed)
+  }
+
   /** Whether any connection was made. Until then, running out of time means that the host is not there. */
   get isConnected(): boolean {
     return this.#isConnected
   }
 }
+
+/** What undici is told of sockets that are no longer needed. One for all, as errors are costly to make. */
+const closed = new Error('closed')

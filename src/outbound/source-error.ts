@@ -55,12 +55,16 @@ export class SourceError extends Error {
 
   constructor(details: SourceErrorDetails) {
     const providerCode = details.providerCode === undefined ? undefined : cleanText(details.providerCode, 80)
+    // An answer, and no bug: it needs no stack, and capturing one costs more than anything else about it.
+    const { stackTraceLimit } = Error
+    Error.stackTraceLimit = 0
     super(
       [details.operation, details.code, details.status, providerCode]
         .filter((part) => part !== undefined)
         .join(' '),
       details.cause === undefined ? undefined : { cause: details.cause },
     )
+    Error.stackTraceLimit = stackTraceLimit
     this.code = details.code
     this.operation = details.operation
     this.asked = details.asked

@@ -2,6 +2,7 @@
 import type { EgressRule, HttpClient } from '../outbound/http.ts'
 import type { AnySource } from '../sources/registry.ts'
 import type { FieldFault } from '../sources/source.ts'
+import type { Capacity } from './capacity.ts'
 import type { GuessGuard, TrialEnd } from './guess-guard.ts'
 import { type Redact, redactor } from './redact.ts'
 import type { Report } from './report.ts'
@@ -21,9 +22,19 @@ export interface ValidationRequest {
 export interface ReadRequest {
   /** Hides the request's secrets in whatever is shown or logged. */
   readonly redact: Redact
-  /** Asks the guard; may have to wait for a trial of the same credentials that is under way. */
-  admit(): Promise<AdmittedValidation | { readonly isAdmitted: false; readonly retryAfterSeconds: number }>
+  /** Takes a place and asks the guard; may have to wait for a trial of the same credentials that is under way. */
+  admit(): Promise<AdmittedValidation | RefusedValidation>
 }
+
+export interface RefusedValidation {
+  readonly isAdmitted: false
+  /** `no_place`: as many validations are under way as there may be. `no_attempt`: see GuessGuard. */
+  readonly reason: 'no_place' | 'no_attempt'
+  readonly retryAfterSeconds: number
+}
+
+/** When a place is likely to be free again, in seconds: a validation rarely takes longer. */
+const placeFreeAfterSeconds = 2
 
 export interface AdmittedValidation {
   readonly isAdmitted: true
@@ -34,6 +45,9 @@ export interface AdmittedValidation {
 export interface GuardedValidationParts {
   readonly tools: ValidationTools
   readonly guard: GuessGuard
+  readonly capacity: Capacity
+  /** Waited for before a validation begins: reading keys takes time, and a burst would hold up everything else. */
+  readonly turn: () => Promise<void>
   /** The operator's entry that serves this organisation and domain (in canonical form), if there is one; or a promise of it. */
   readonly operatorEntry: (
     key: string,
@@ -45,7 +59,7 @@ export interface GuardedValidationParts {
 
 /** Reads the secrets of a request: all faults at once when they cannot be understood. */
 export async function readRequest(
-  { tools, guard, operatorEntry }: GuardedValidationParts,
+  { tools, guard, capacity, operatorEntry }: GuardedValidationParts,
   { organization, source, domain, secrets, actor }: ValidationRequest,
 ): Promise<{ readonly faults: readonly FieldFault[] } | { readonly request: ReadRequest }> {
   const reading = source.readCredentials(secrets)
@@ -67,19 +81,27 @@ export async function readRequest(
 
   const admit: ReadRequest['admit'] = async () => {
     // Without a host to go to, nothing can be tried.
-    const isHarmless = !canonical.ok || source.egress(target).length === 0
-    const admission = isHarmless
-      ? ({ isAdmitted: true, settle: () => {} } as const)
-      : await guard.admit({
-          subject: [
-            organization.id,
-            source.integrationType,
-            canonical.domain,
-            source.principalOf(credentials) ?? '',
-          ],
-          credentials: canonicalJson(secrets),
-        })
-    if (!admission.isAdmitted) return admission
+    const trial =
+      !canonical.ok || source.egress(target).length === 0
+        ? undefined
+        : {
+            subject: [
+              organization.id,
+              source.integrationType,
+              canonical.domain,
+              source.principalOf(credentials) ?? '',
+            ],
+            credentials: canonicalJson(secrets),
+          }
+    const leave = capacity.take(source.name, organization.id)
+    if (leave === undefined)
+      return { isAdmitted: false, reason: 'no_place', retryAfterSeconds: placeFreeAfterSeconds }
+    const admission =
+      trial === undefined ? ({ isAdmitted: true, settle: () => {} } as const) : await guard.admit(trial)
+    if (!admission.isAdmitted) {
+      leave()
+      return { ...admission, reason: 'no_attempt' }
+    }
     return {
       isAdmitted: true,
       async run(options) {
@@ -95,6 +117,7 @@ export async function readRequest(
           return report
         } finally {
           admission.settle(end)
+          leave()
         }
       },
     }

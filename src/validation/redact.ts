@@ -10,22 +10,18 @@ const shortestSecret = 6
  * base64-encoded, replaced. Works on any JSON-like value.
  */
 export function redactor(secrets: readonly string[]): Redact {
-  const needles = [
-    ...new Set(
-      secrets
-        .filter((secret) => secret.length >= shortestSecret)
-        .flatMap((secret) => [
-          secret,
-          encodeURIComponent(secret.toWellFormed()),
-          JSON.stringify(secret).slice(1, -1),
-          Buffer.from(secret).toString('base64'),
-          Buffer.from(secret).toString('base64url'),
-          Buffer.from(secret).toString('hex'),
-        ]),
-    ),
-  ].sort((a, b) => b.length - a.length)
-  const redactText = (text: string) =>
-    needles.reduce((left, needle) => left.replaceAll(needle, '[redacted]'), text)
+  const hidden = [...new Set(secrets)].filter((secret) => secret.length >= shortestSecret)
+  /** Of the secrets that fit into `longestText` characters, longest first. Most texts are short, and keys are long. */
+  let spellings: readonly string[] = []
+  let longestText = 0
+
+  const redactText = (text: string) => {
+    if (text.length > longestText) {
+      longestText = 2 * text.length
+      spellings = spellingsUpTo(longestText, hidden)
+    }
+    return spellings.reduce((left, spelling) => left.replaceAll(spelling, '[redacted]'), text)
+  }
   const redact = (value: unknown): unknown => {
     if (typeof value === 'string') return redactText(value)
     if (Array.isArray(value)) return value.map(redact)
@@ -34,5 +30,22 @@ export function redactor(secrets: readonly string[]): Redact {
     }
     return value
   }
-  return <T>(value: T) => (needles.length === 0 ? value : (redact(value) as T))
+  return <T>(value: T) => (hidden.length === 0 ? value : (redact(value) as T))
 }
+
+const spellingsUpTo = (length: number, secrets: readonly string[]): readonly string[] =>
+  secrets
+    // No spelling of a secret is shorter than the secret.
+    .filter((secret) => secret.length <= length)
+    .flatMap((secret) => [
+      ...new Set([
+        secret,
+        encodeURIComponent(secret.toWellFormed()),
+        JSON.stringify(secret).slice(1, -1),
+        Buffer.from(secret).toString('base64'),
+        Buffer.from(secret).toString('base64url'),
+        Buffer.from(secret).toString('hex'),
+      ]),
+    ])
+    .filter((spelling) => spelling.length <= length)
+    .sort((a, b) => b.length - a.length)

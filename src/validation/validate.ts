@@ -10,6 +10,9 @@ import type { CheckReport, Report, Warning } from './report.ts'
 /** Time budget of a whole validation, in milliseconds, unless the caller sets another. */
 export const defaultTimeoutMs = 10_000
 
+/** Why the signal of a validation is aborted. One for all, as errors are costly to make. */
+const stopped = new DOMException('the validation has ended', 'AbortError')
+
 /** What validation is given by whoever starts it. */
 export interface ValidationTools {
   /** A client that may talk to `rules` alone, and stops when `signal` does, after `budgetMs`. Closed when the validation ends. */
@@ -50,10 +53,12 @@ export async function validate<C, S>(
   const startedAt = tools.now()
   const started = performance.now()
   const budget = new AbortController()
+  const { signal } = budget
+  const stop = () => budget.abort(stopped)
   const budgetMs = options.timeoutMs ?? defaultTimeoutMs
-  const timer = setTimeout(() => budget.abort(), budgetMs)
-  const signal =
-    options.signal === undefined ? budget.signal : AbortSignal.any([budget.signal, options.signal])
+  const timer = setTimeout(stop, budgetMs)
+  options.signal?.addEventListener('abort', stop, { once: true })
+  if (options.signal?.aborted) stop()
   const http = tools.openHttp(source.egress(target), signal, budgetMs)
   const redact = redactor(source.secretsIn(target.credentials))
   const checks = withRequired(source.checks, options.require ?? [])
@@ -102,8 +107,9 @@ export async function validate<C, S>(
     })
   } finally {
     clearTimeout(timer)
+    options.signal?.removeEventListener('abort', stop)
     // Also ends what a failed (buggy) check left under way.
-    budget.abort()
+    stop()
     await http.close()
   }
 }

@@ -4,7 +4,11 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type AnySource, sourceByIntegrationType } from '../../sources/registry.ts'
 import { answerTo } from '../../validation/answer.ts'
-import { type AdmittedValidation, readRequest } from '../../validation/guarded-validation.ts'
+import {
+  type AdmittedValidation,
+  type RefusedValidation,
+  readRequest,
+} from '../../validation/guarded-validation.ts'
 import { type CheckReport, type Report, reportSchema } from '../../validation/report.ts'
 import { errorLine } from '../error-line.ts'
 import { errorSchema, forbidden, RequestError, sendErrors, sendJson, tooManyRequests } from '../errors.ts'
@@ -107,6 +111,7 @@ export function validateRoute(server: Server, parts: ServerParts): void {
       if (source === undefined) throw new Error('the schema let an unknown integration type pass')
 
       await countTarget(reply, parts, caller.organization.id, source, domain)
+      await parts.validation.turn()
       const read = await readRequest(parts.validation, {
         organization: caller.organization,
         source,
@@ -117,6 +122,7 @@ export function validateRoute(server: Server, parts: ServerParts): void {
       if ('faults' in read) throw faultyFields(read.faults)
       request.redact = read.request.redact
       const admission = await read.request.admit()
+      if (!admission.isAdmitted && admission.reason === 'no_place') throw noPlace(reply, admission)
       if (!admission.isAdmitted) {
         parts.metrics.countRefusedTrial(source.name)
         sendStanding(reply, {
@@ -153,6 +159,14 @@ async function countTarget(
   if (!standing.isExceeded) return
   sendStanding(reply, standing)
   throw tooManyRequests()
+}
+
+function noPlace(reply: FastifyReply, { retryAfterSeconds }: RefusedValidation): RequestError {
+  reply.headers({ 'retry-after': retryAfterSeconds, 'x-ratelimit-reset': retryAfterSeconds })
+  return new RequestError(
+    'unavailable',
+    'As many validations of this source are under way as the server allows. Try again in a few seconds',
+  )
 }
 
 function faultyFields(

@@ -3,6 +3,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { inspect } from 'node:util'
 import { z } from 'zod'
 import { isHostName } from '../../outbound/host-name.ts'
+import { isConsistentRsaKey } from '../rsa-key.ts'
 import type { CredentialField, CredentialKind, FieldFault } from '../source.ts'
 
 /** Google's key files are 2.4 KB; nothing near this size is one. In characters. */
@@ -274,16 +275,5 @@ export function readPrivateKey(pem: string): KeyReading {
   if (key.asymmetricKeyType !== 'rsa') return { ok: false, fault: 'not_rsa' }
   const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
   if (bits < minKeyBits || bits > maxKeyBits) return { ok: false, fault: 'wrong_length' }
-  return isConsistent(key) ? { ok: true, key } : { ok: false, fault: 'unreadable' }
-}
-
-/** n = p·q, and d undoes e: what makes the numbers of an RSA key belong together (RFC 8017 section 3.2). */
-function isConsistent(key: KeyObject): boolean {
-  const { n, e, d, p, q } = key.export({ format: 'jwk' })
-  const [modulus, exponent, inverse, first, second] = [n, e, d, p, q].map((number) =>
-    BigInt(`0x0${Buffer.from(number ?? '', 'base64url').toString('hex')}`),
-  ) as [bigint, bigint, bigint, bigint, bigint]
-  if (first < 3n || second < 3n || first * second !== modulus) return false
-  const excess = exponent * inverse - 1n
-  return excess % (first - 1n) === 0n && excess % (second - 1n) === 0n
+  return isConsistentRsaKey(key) ? { ok: true, key } : { ok: false, fault: 'unreadable' }
 }

@@ -6,6 +6,7 @@ import {
   type KeyObject,
   type webcrypto,
 } from 'node:crypto'
+import { isConsistentRsaKey } from '../rsa-key.ts'
 
 /**
  * Signature algorithms that Okta verifies client assertions with.
@@ -42,11 +43,18 @@ const curves: Readonly<
   secp521r1: { algorithm: 'ES512', namedCurve: 'P-521' },
 }
 
-/** Reads the key, and signs something with it, as the parts of a key need not belong together. */
+/** Reads the key, and sees whether its parts belong together, as they need not. */
 export async function readPrivateKey(given: string | Readonly<Record<string, unknown>>): Promise<KeyReading> {
   const reading = parsePrivateKey(given)
-  if (!reading.ok || (await canSign(reading.key))) return reading
-  return problem('unreadable', 'its parts do not belong together')
+  // The numbers of an RSA key were compared already.
+  if (!reading.ok || reading.key.algorithm.startsWith('RS') || (await canSign(reading.key))) return reading
+  return falseParts
+}
+
+const falseParts: KeyReading = {
+  ok: false,
+  problem: 'unreadable',
+  detail: 'its parts do not belong together',
 }
 
 async function canSign({ privateKey, publicKey, algorithm }: SigningKey): Promise<boolean> {
@@ -130,6 +138,7 @@ function signingKey(key: KeyObject, wished: string | undefined, keyId: string | 
       )
     const [, size] = /^RS(256|384|512)$/.exec(wished ?? 'RS256') ?? []
     if (size === undefined) return problem('unsupported', 'its alg is none that Okta verifies for an RSA key')
+    if (!isConsistentRsaKey(key)) return falseParts
     const parameters = { name: 'RSASSA-PKCS1-v1_5', hash: `SHA-${size}` }
     return usable(key, parameters, `RS${size}` as SigningAlgorithm, keyId)
   }

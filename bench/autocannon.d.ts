@@ -1,0 +1,20 @@
+/** The part of autocannon that the benchmarks use; it comes without types. */
+declare module 'autocannon' {
+  export interface Options {
+    url: string
+    method?: string
+    headers?: Record<string, string>
+    body?: string
+    connections?: number
+    /** Seconds. */
+    duration?: number
+  }
+  export interface Result {
+    /** Seconds, as measured. */
+    duration: number
+    requests: { total: number }
+    errors: number
+    statusCodeStats: Record<string, { count: number }>
+  }
+  export default function autocannon(options: Options): Promise<Result>
+}

@@ -1,0 +1,71 @@
+/** What most benchmarks stand on: providers in one process, the server in another, and requests to them. */
+import { Agent, request } from 'undici'
+import type { ExampleAttributes } from '../sandbox/provider.ts'
+import { type Child, startChild } from './child.ts'
+import type { ProviderAddresses, ProviderAnswers } from './provider-process.ts'
+import type { Scenario } from './scenarios.ts'
+import type { ServerAddress, ServerAnswers } from './server-process.ts'
+
+export const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
+
+export interface Rig {
+  readonly providers: Child<ProviderAnswers>
+  readonly addresses: ProviderAddresses
+  readonly server: Child<ServerAnswers>
+  readonly address: ServerAddress
+  readonly scenarios: readonly Scenario[]
+  /** Sends one validation; its wall time in milliseconds, whatever the answer, and why it was not 200. */
+  attempt(attributes: ExampleAttributes): Promise<{ readonly ms: number; readonly failure?: string }>
+  /** The same where any other answer than 200 spoils the measurement. @throws when it was another */
+  validate(attributes: ExampleAttributes): Promise<number>
+  stop(): Promise<void>
+}
+
+export async function startRig(): Promise<Rig> {
+  const providers = startChild<ProviderAnswers>('provider-process.ts')
+  const server = startChild<ServerAnswers>('server-process.ts', {
+    nodeOptions: ['--expose-gc'],
+  })
+  const stop = async () => {
+    await Promise.all([server.stop(), providers.stop()])
+  }
+  try {
+    const addresses = await providers.ask('addresses')
+    const address = await server.ask('start', addresses)
+    const agent = new Agent({ connections: 256 })
+    const attempt: Rig['attempt'] = async (attributes) => {
+      const started = performance.now()
+      const answer = await request(address.url + validatePath, {
+        dispatcher: agent,
+        method: 'POST',
+        headers: { ...address.headers, 'content-type': 'application/json' },
+        body: JSON.stringify({ data: { type: 'integration_config', attributes } }),
+      })
+      const text = await answer.body.text()
+      const ms = performance.now() - started
+      return answer.statusCode === 200
+        ? { ms }
+        : { ms, failure: `${answer.statusCode} ${text.slice(0, 300)}` }
+    }
+    return {
+      providers,
+      addresses,
+      server,
+      address,
+      scenarios: await providers.ask('scenarios'),
+      attempt,
+      async validate(attributes) {
+        const { ms, failure } = await attempt(attributes)
+        if (failure !== undefined) throw new Error(`a validation was answered ${failure}`)
+        return ms
+      },
+      async stop() {
+        await agent.close()
+        await stop()
+      },
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}

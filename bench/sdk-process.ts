@@ -1,0 +1,140 @@
+/** A process that asks what a validation asks, one request after another, through the vendors' own SDKs. Needs NODE_EXTRA_CA_CERTS. */
+import tls from 'node:tls'
+import { ConfidentialClientApplication } from '@azure/msal-node'
+import { admin } from '@googleapis/admin'
+import { Client as GraphClient } from '@microsoft/microsoft-graph-client'
+import { Client as OktaClient } from '@okta/okta-sdk-nodejs'
+import { JWT } from 'google-auth-library'
+import type { ExampleAttributes } from '../sandbox/provider.ts'
+import { scopes as googleScopes } from '../src/sources/google-workspace/access.ts'
+import { scopes as oktaScopes } from '../src/sources/okta/access.ts'
+import { answerQuestions } from './child.ts'
+import type { Scenario } from './scenarios.ts'
+
+type Secrets = Readonly<Record<string, string>>
+type Probe = (domain: string, secrets: Secrets) => Promise<void>
+
+/** A refusal is an answer too: some reads are refused to credentials that are good enough. */
+const answered = (call: Promise<unknown>) => call.then(() => undefined).catch(() => undefined)
+
+const google: Probe = async (domain, secrets) => {
+  const { client_email, private_key } = secrets.service_account_json as unknown as Secrets
+  const { admin_email = '' } = secrets
+  const auth = new JWT({
+    email: client_email ?? '',
+    key: private_key ?? '',
+    subject: admin_email,
+    // All scopes with one token, as a validation asks first.
+    scopes: Object.values(googleScopes),
+  })
+  const directory = admin({ version: 'directory_v1', auth })
+  const customer = 'my_customer'
+  await directory.users.get({ userKey: admin_email })
+  await directory.domains.get({ customer, domainName: domain })
+  await directory.users.list({ customer, maxResults: 1 })
+  const { data } = await directory.groups.list({ customer, maxResults: 1 })
+  await directory.members.list({ groupKey: data.groups?.[0]?.id ?? '', maxResults: 1 })
+  await directory.roles.list({ customer, maxResults: 1 })
+  await directory.chromeosdevices.list({ customerId: customer, maxResults: 1 })
+  await directory.mobiledevices.list({ customerId: customer, maxResults: 1 })
+}
+
+/** The reads of both kinds of credentials. */
+async function readOkta(okta: OktaClient, ownRoles: (userId: string) => Promise<unknown>): Promise<void> {
+  await okta.orgSettingApi.getWellknownOrgMetadata()
+  const user = await (await okta.userApi.listUsers({ limit: 1 })).next()
+  const group = await (await okta.groupApi.listGroups({ limit: 1 })).next()
+  const userId = user.value?.id ?? ''
+  await (await okta.groupApi.listGroupUsers({ groupId: group.value?.id ?? '', limit: 1 })).next()
+  await (await okta.groupApi.listGroups({ filter: 'type eq "BUILT_IN"', limit: 1 })).next()
+  await answered(okta.roleAssignmentApi.listUsersWithRoleAssignments({ limit: 1 }))
+  await (await okta.deviceApi.listDevices({ limit: 1 })).next()
+  await (await okta.applicationApi.listApplications({ limit: 1 })).next()
+  await (await okta.userFactorApi.listFactors({ userId })).next()
+  await okta.orgSettingApi.getOrgSettings()
+  await answered(ownRoles(userId))
+}
+
+const oktaToken: Probe = async (domain, { api_token = '' }) => {
+  const okta = new OktaClient({ orgUrl: `https://${domain}`, token: api_token })
+  await okta.userApi.getUser({ userId: 'me' })
+  await answered(okta.apiTokenApi.listApiTokens().then((tokens) => tokens.next()))
+  await readOkta(okta, async (userId) =>
+    (await okta.roleAssignmentApi.listAssignedRolesForUser({ userId })).next(),
+  )
+}
+
+const oktaApp: Probe = async (domain, { client_id = '', private_key = '', key_id = '' }) => {
+  const okta = new OktaClient({
+    orgUrl: `https://${domain}`,
+    authorizationMode: 'PrivateKey',
+    clientId: client_id,
+    privateKey: private_key,
+    keyId: key_id,
+    scopes: [...oktaScopes],
+  })
+  await readOkta(okta, async () =>
+    (await okta.roleAssignmentApi.listRolesForClient({ clientId: client_id })).next(),
+  )
+}
+
+const entra: Probe = async (_domain, { tenant_id = '', client_id = '', client_secret = '' }) => {
+  const app = new ConfidentialClientApplication({
+    auth: {
+      clientId: client_id,
+      clientSecret: client_secret,
+      authority: `https://login.microsoftonline.com/${tenant_id}`,
+    },
+  })
+  const graph = GraphClient.initWithMiddleware({
+    authProvider: {
+      async getAccessToken() {
+        const token = await app.acquireTokenByClientCredential({
+          scopes: ['https://graph.microsoft.com/.default'],
+        })
+        return token?.accessToken ?? ''
+      },
+    },
+  })
+  await graph.api('/organization').select('id,displayName,verifiedDomains').get()
+  await graph.api('/users').top(1).select('id,userPrincipalName').get()
+  const groups = await graph.api('/groups').top(1).select('id').get()
+  await graph.api(`/groups/${groups.value[0].id}/members`).top(1).select('id').get()
+  await graph.api('/devices').top(1).select('id').get()
+  await graph.api('/servicePrincipals').top(1).select('id').get()
+  await graph.api('/roleManagement/directory/roleAssignments').select('id').get()
+  await graph.api('/users').top(1).select('id,signInActivity').get()
+  await graph.api('/reports/authenticationMethods/userRegistrationDetails').get()
+  await graph.api(`/applications(appId='${client_id}')`).select('passwordCredentials,keyCredentials').get()
+}
+
+const probes: Readonly<Record<NonNullable<Scenario['sdk']>, Probe>> = { google, oktaToken, oktaApp, entra }
+
+/** The SDKs know the vendors' hosts alone: connections to them go to the sandboxes, names and certificates unchanged. */
+function redirect(endpoints: Readonly<Record<string, string>>): void {
+  const connect = tls.connect as (options: tls.ConnectionOptions, listener?: () => void) => tls.TLSSocket
+  const redirected: typeof connect = (options, listener) => {
+    const origin = endpoints[options.host ?? '']
+    if (origin === undefined) throw new Error(`a connection to ${options.host}, which no sandbox plays`)
+    const { hostname, port } = new URL(origin)
+    const servername = options.servername ?? options.host
+    return connect(
+      { ...options, host: hostname, port: Number(port), ...(servername && { servername }) },
+      listener,
+    )
+  }
+  Object.assign(tls, { connect: redirected })
+}
+
+const answers = {
+  redirect,
+  /** Wall time of all requests, with a client made for them, in milliseconds. */
+  async probe({ sdk, attributes }: { sdk: NonNullable<Scenario['sdk']>; attributes: ExampleAttributes }) {
+    const started = performance.now()
+    await probes[sdk](attributes.domain, attributes.secrets as Secrets)
+    return performance.now() - started
+  },
+}
+export type SdkAnswers = typeof answers
+
+answerQuestions(answers)
