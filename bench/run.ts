@@ -8,8 +8,17 @@ import { malformedBody } from './malformed-body.ts'
 import { providerLatency } from './provider-latency.ts'
 import { reads } from './reads.ts'
 import { start } from './start.ts'
+import { vaultOpening } from './vault.ts'
 
-const benchmarks: readonly Benchmark[] = [providerLatency, concurrency, heap, malformedBody, reads, start]
+const benchmarks: readonly Benchmark[] = [
+  providerLatency,
+  concurrency,
+  heap,
+  malformedBody,
+  reads,
+  start,
+  vaultOpening,
+]
 
 const { values: options, positionals: names } = parseArgs({
   options: { json: { type: 'boolean', default: false }, list: { type: 'boolean', default: false } },

@@ -118,12 +118,16 @@ export const readDatabaseUrl = (environment: Environment = process.env): string 
   environment.DATABASE_URL?.trim() || undefined
 
 /** Where the vault keys are, for commands that need nothing else. */
-export const readVaultKeySettings = (environment: Environment = process.env): VaultKeySettings => ({
-  text: environment.CREDENCE_VAULT_KEY?.trim() || undefined,
-  file: environment.CREDENCE_VAULT_KEY_FILE?.trim() || undefined,
-  command: environment.CREDENCE_VAULT_KEY_COMMAND?.trim() || undefined,
-  environment: { PATH: environment.PATH, HOME: environment.HOME },
-})
+export function readVaultKeySettings(environment: Environment = process.env): VaultKeySettings {
+  const text = environment.CREDENCE_VAULT_KEY?.trim()
+  const file = environment.CREDENCE_VAULT_KEY_FILE?.trim()
+  const command = environment.CREDENCE_VAULT_KEY_COMMAND?.trim()
+  return {
+    ...(text && { text }),
+    ...(file && { file }),
+    ...(command && { command, environment: { PATH: environment.PATH, HOME: environment.HOME } }),
+  }
+}
 
 /**
  * Reads the configuration.

@@ -155,6 +155,19 @@ test('the doctor says which vault key is missing, and which is another under the
   await server.stop()
 })
 
+test('the doctor finds the database that a killed server left behind, and ends it', async (t) => {
+  const left = ['--data-dir', join(folder, 'left')]
+  const environment = { CREDENCE_VAULT_KEY: vaultKey }
+  const server = startCommand(t, ['serve', '--port', '0', '--json', ...left], environment)
+  await server.line()
+  assert.equal((await doctor(t, environment, '--offline', ...left)).check('processes')?.status, 'passed')
+  await server.stop('SIGKILL')
+  const found = await doctor(t, environment, '--offline', ...left)
+  assert.equal(found.code, 0)
+  assert.match(found.check('processes')?.detail ?? '', /no server uses it: a process of ours was killed/)
+  assert.equal((await doctor(t, environment, '--offline', ...left)).check('processes')?.detail, 'none')
+})
+
 test('the doctor reaches providers, or stand-ins of this machine, and cannot tell when they are not there', async (t) => {
   const there = createServer((socket: Socket) => socket.destroy())
   await new Promise<void>((resolve) => there.listen(0, '127.0.0.1', resolve))

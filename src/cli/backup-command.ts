@@ -1,6 +1,4 @@
 /** `credence backup` and `credence restore`: all that is stored in one file, and an empty database made of it again. */
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { readDatabaseUrl, readVaultKeySettings } from '../config.ts'
 import type { BackupSummary, Keepable, RestoreSummary } from '../store/backup.ts'
@@ -42,6 +40,7 @@ Exit status: ${exitCodes.ok} restored; ${exitCodes.no} not restored, and the dat
 const store = async () => ({
   ...(await import('../store/backup.ts')),
   ...(await import('../store/database.ts')),
+  ...(await import('../store/inspection.ts')),
   ...(await import('../vault/keys.ts')),
   ...(await import('./store-failure.ts')),
 })
@@ -81,10 +80,10 @@ function keepList(text: string): Keepable[] {
 
 async function takeBackup(file: string, { dataDir, json }: BackupOptions): Promise<void> {
   const url = readDatabaseUrl()
+  const { backup, connect, hasEmbeddedDatabase } = await store()
   // Opening the embedded database would make one.
-  if (url === undefined && !existsSync(join(dataDir, 'postgres')))
+  if (url === undefined && !hasEmbeddedDatabase(dataDir))
     throw new CommandError(`there is no database in ${printable(dataDir)}; name its folder with --data-dir`)
-  const { backup, connect } = await store()
   const summary = await told(dataDir, () =>
     whileShown('writing', async () => {
       // Not migrated: a backup is taken before a newer release changes the tables.

@@ -1,9 +1,8 @@
 /** What an operator has to know of a database, without changing it. */
 import { existsSync } from 'node:fs'
-import { readFile, realpath } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { realpath } from 'node:fs/promises'
+import { join } from 'node:path'
 import { sql } from 'kysely'
-import { z } from 'zod'
 import type { Database } from './database.ts'
 import { findServer } from './embedded-postmaster.ts'
 import { appliedMigrations, migrations } from './migrate.ts'
@@ -63,20 +62,14 @@ async function inspectQueue({ query }: Pick<Database, 'query'>): Promise<Inspect
   return { waiting: rows[0]?.waiting ?? 0, oldestSeconds: Math.round(rows[0]?.seconds ?? 0) }
 }
 
-const notesIn = (dataDirectory: string) => join(dataDirectory, 'postgres', 'notes.json')
+/** The cluster, or a link to where it lies. */
+const clusterIn = (dataDirectory: string) => join(dataDirectory, 'postgres', 'cluster')
 
 /** Whether a data directory has an embedded database: opening one that has none would make it. */
-export const hasEmbeddedDatabase = (dataDirectory: string): boolean => existsSync(notesIn(dataDirectory))
+export const hasEmbeddedDatabase = (dataDirectory: string): boolean => existsSync(clusterIn(dataDirectory))
 
-const notesSchema = z.object({ cluster: z.string() })
-
-/** Process of the embedded database that runs now; undefined when none does, or its notes cannot be read. */
+/** Process of the embedded database that runs now, if one does. */
 export async function embeddedProcess(dataDirectory: string): Promise<number | undefined> {
-  try {
-    const { cluster } = notesSchema.parse(JSON.parse(await readFile(notesIn(dataDirectory), 'utf8')))
-    const folder = await realpath(resolve(dataDirectory, 'postgres', cluster))
-    return (await findServer(folder))?.pid
-  } catch {
-    return undefined
-  }
+  const folder = await realpath(clusterIn(dataDirectory)).catch(() => undefined)
+  return folder === undefined ? undefined : (await findServer(folder))?.pid
 }

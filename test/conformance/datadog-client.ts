@@ -45,6 +45,21 @@ class WatchedHttpLibrary extends client.IsomorphicFetchHttpLibrary {
   }
 }
 
+/** The client asks for them by name only. */
+const previewOperations = [
+  'activateIntegration',
+  'createSecurityMonitoringIntegrationConfig',
+  'deactivateIntegration',
+  'deleteSecurityMonitoringIntegrationConfig',
+  'getEntraIdAzureAppRegistrations',
+  'getSecurityMonitoringIntegrationConfig',
+  'listSecurityMonitoringIntegrationConfigs',
+  'updateSecurityMonitoringIntegrationConfig',
+  'validate',
+  'validateSecurityMonitoringIntegrationConfig',
+  'validateSecurityMonitoringIntegrationCredentials',
+]
+
 export function datadogClient(options: ClientOptions) {
   const { origin, keys = {}, contentEncoding, acceptEncoding, compress, retries = 0 } = options
   const httpApi = new WatchedHttpLibrary({
@@ -64,8 +79,7 @@ export function datadogClient(options: ClientOptions) {
     ...(options.fetch && { fetch: options.fetch }),
     ...(retries > 0 && { enableRetry: true, maxRetries: retries }),
   })
-  configuration.unstableOperations['v2.validateSecurityMonitoringIntegrationCredentials'] = true
-  configuration.unstableOperations['v2.validate'] = true
+  for (const operation of previewOperations) configuration.unstableOperations[`v2.${operation}`] = true
   return {
     securityMonitoring: new v2.SecurityMonitoringApi(configuration),
     keyManagement: new v2.KeyManagementApi(configuration),
