@@ -220,7 +220,9 @@ function buildReport<C, S>(
     ...ends.map(({ end }) => ('subject' in end.outcome ? end.outcome.subject : undefined)),
   )
   const [expireAt] = ends
-    .flatMap(({ end: { outcome } }) => ('credentialsExpireAt' in outcome && outcome.credentialsExpireAt) || [])
+    .flatMap(
+      ({ end: { outcome } }) => ('credentialsExpireAt' in outcome && outcome.credentialsExpireAt) || [],
+    )
     .sort((one, other) => one.getTime() - other.getTime())
   const waits = ends.flatMap(({ end }) => end.retryAfterSeconds ?? [])
   return {
