@@ -32,13 +32,13 @@ test('an unknown address is answered 404, a wrong method 405 with the right ones
     `/${validatePath}`,
   ])
     assertRefused(await api.call({ path, headers: headersOf(api) }), 404, /^Not found$/)
-  const wrongMethod = await api.call({ method: 'GET', path: validatePath })
-  assertRefused(wrongMethod, 405, /POST/)
-  assert.equal(wrongMethod.headers.allow, 'POST')
+  const wrongMethod = await api.call({ method: 'PUT', path: '/api/v2/validate_keys' })
+  assertRefused(wrongMethod, 405, /GET/)
+  assert.equal(wrongMethod.headers.allow, 'GET, HEAD')
   const deleting = await api.call({ method: 'DELETE', path: '/api/v1/validate' })
   assertRefused(deleting, 405)
   assert.equal(deleting.headers.allow, 'GET, HEAD')
-  for (const method of ['OPTIONS', 'PUT', 'PATCH', 'TRACE'])
+  for (const method of ['OPTIONS', 'PUT', 'TRACE'])
     assertRefused(await api.call({ method, path: validatePath }), 405)
 })
 
@@ -210,9 +210,6 @@ test('garbage behind a request closes the connection and answers nothing in its 
 test('a body that never ends arriving does not hold a connection, and others are served meanwhile', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] })
   const api = await startApi(t)
-  // The server knows the keys from now on: the body is read in the turn in which the headers arrive.
-  assert.equal((await api.call({ path: '/api/v2/validate_keys', headers: headersOf(api) })).status, 200)
-  assert.equal((await api.validate({})).status, 400)
   const socket = net.connect(api.port, '127.0.0.1').setEncoding('utf8')
   let heard = ''
   socket.on('data', (text) => {
@@ -222,12 +219,19 @@ test('a body that never ends arriving does not hold a connection, and others are
   socket.write(
     `POST ${validatePath} HTTP/1.1\r\nhost: localhost\r\n${headers.join('')}content-length: 100\r\n\r\n{"da`,
   )
-  const closed = new Promise((resolve) => socket.on('close', resolve))
-  assert.equal((await api.call({ path: '/healthz' })).status, 200)
-  const later = performance.now() + 10_001
-  t.mock.method(performance, 'now', () => later)
-  t.mock.timers.tick(500)
-  await closed
+  let isOpen = true
+  socket.on('close', () => {
+    isOpen = false
+  })
+  // Who asks may have to be looked up first, so that nobody knows when the body begins to be waited for.
+  const now = performance.now.bind(performance)
+  let aheadMs = 0
+  t.mock.method(performance, 'now', () => now() + aheadMs)
+  while (isOpen) {
+    aheadMs += 10_001
+    t.mock.timers.tick(500)
+    assert.equal((await api.call({ path: '/healthz' })).status, 200)
+  }
   assert.match(heard, /^HTTP\/1\.1 408 /)
   assert.match(heard, /\{"errors":\["The body did not arrive within 10 seconds"\]\}$/)
 })

@@ -316,3 +316,24 @@ test('no body, however odd, is answered by a failure of ours', async (t) => {
     { numRuns: 200 },
   )
 })
+
+test('a server that validates all it can says so, and takes it for no attempt', async (t) => {
+  const { acme, server, client } = await start(t, { validationsAtOnce: 1 })
+  const { id } = ok(await client.create(acmeConfig('valid')))
+  const creating = client.create(acmeConfig('hang', { domain: 'hang.acme.example' }))
+  await reached(acme, 'hang')
+  for (const answer of [
+    await client.call('POST', `/${id}/validate`),
+    await client.create(acmeConfig('valid', { domain: 'other.acme.example' })),
+    await client.patch(id, { secrets: { api_token: 'valid' } }),
+  ]) {
+    assert.equal(answer.status, 503, answer.text)
+    assert.match(answer.body.errors[0], /validations of this source/)
+    assert.ok(Number(answer.headers['retry-after']) > 0)
+    assert.notEqual(answer.headers['x-ratelimit-name'], 'unproven_attempts')
+  }
+  assert.equal((await server.configs.revalidate(id, 'test')).kind, 'put_off')
+  acme.release()
+  ok(await creating)
+  assert.equal((await client.call('POST', `/${id}/validate`)).status, 200)
+})

@@ -74,6 +74,7 @@ export interface ConfigsServerOptions {
   readonly operator?: (key: string, organization: string) => readonly OperatorHolding[]
   readonly unprovenAttempts?: number
   readonly targetLimit?: number
+  readonly validationsAtOnce?: number
 }
 
 export interface OperatorHolding extends OperatorRegistration {
@@ -108,7 +109,7 @@ export async function startConfigsServer(
       now,
     },
     guard: createGuessGuard({ attemptsPerMinute: options.unprovenAttempts ?? 1_000_000 }),
-    capacity: createCapacity(1_000),
+    capacity: createCapacity(options.validationsAtOnce ?? 1_000),
     turn: async () => {},
     operatorEntry: (key: string, organization: { name: string }, domain: string) =>
       holdings(key, organization.name).find(({ domains }) => domains.includes(domain))?.entry,

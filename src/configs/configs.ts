@@ -51,7 +51,7 @@ export interface ConfigChanges {
 export type Revalidation =
   /** The configuration is gone or disabled. */
   | { readonly kind: 'not_wanted' }
-  /** Others tried credentials on the same account too often. */
+  /** Others tried credentials on the same account too often, or validate all that may be validated at a time. */
   | { readonly kind: 'put_off'; readonly retryAfterSeconds: number }
   /** The secrets do not open; the trouble has been reported. */
   | { readonly kind: 'sealed' }
@@ -424,7 +424,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
         const refusal = error instanceof ConfigRefusal ? error.refusal : undefined
         if (refusal?.kind === 'config_not_found') return { kind: 'not_wanted' }
         if (refusal?.kind === 'sealed') return { kind: 'sealed' }
-        if (refusal?.kind === 'attempts_spent')
+        if (refusal?.kind === 'attempts_spent' || refusal?.kind === 'no_place')
           return { kind: 'put_off', retryAfterSeconds: refusal.retryAfterSeconds }
         throw error
       }

@@ -46,13 +46,18 @@ export async function examine(
   { source, domain, secrets, require }: Candidate,
 ): Promise<Report> {
   const { organization, actor, signal } = requester
+  await validation.turn()
   const read = await readRequest(validation, { organization, source, domain, secrets, actor })
   if ('faults' in read) throw refuseFaults(read.faults)
   requester.hide(read.request.redact)
   const admission = await read.request.admit()
   if (!admission.isAdmitted) {
-    const { retryAfterSeconds } = admission
-    throw new ConfigRefusal({ kind: 'attempts_spent', source: source.name, retryAfterSeconds })
+    const { reason, retryAfterSeconds } = admission
+    throw new ConfigRefusal(
+      reason === 'no_place'
+        ? { kind: 'no_place', retryAfterSeconds }
+        : { kind: 'attempts_spent', source: source.name, retryAfterSeconds },
+    )
   }
   const report = await admission.run({ require, ...(signal && { signal }) })
   onReport(source, report)

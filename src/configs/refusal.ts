@@ -17,6 +17,8 @@ export type Refusal =
   | { readonly kind: 'not_proven'; readonly report: Report }
   /** Too many unproven credentials were tried on this account. */
   | { readonly kind: 'attempts_spent'; readonly source: string; readonly retryAfterSeconds: number }
+  /** As many validations of the source are under way as there may be. */
+  | { readonly kind: 'no_place'; readonly retryAfterSeconds: number }
   /** Others kept changing the configuration while this change was being validated. */
   | { readonly kind: 'contended' }
   /** The vault neither opens nor seals with the keys that are configured. */

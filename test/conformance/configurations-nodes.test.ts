@@ -47,7 +47,7 @@ describeConfigurations('three nodes behind a balancer', async (file) => {
   const both = 'integrations_read,manage_integrations'
   return {
     origin: `http://127.0.0.1:${balancer.port}`,
-    fetch: ((url: string, init: RequestInit) =>
+    fetch: ((url: string, init: object) =>
       fetch(url, { ...init, dispatcher })) as unknown as typeof globalThis.fetch,
     keys: await keys(both, demoOrganization),
     reader: await keys('integrations_read', demoOrganization),

@@ -13,7 +13,7 @@ import type { ServerParts } from '../parts.ts'
 import { periodSeconds, sendStanding } from '../rate-limits.ts'
 import type { Server } from '../server.ts'
 import { registrationRoutes } from './registrations.ts'
-import { expecting, includeSchema, secretsSchemaFor, wantsReport } from './validate.ts'
+import { expecting, includeSchema, noPlace, secretsSchemaFor, wantsReport } from './validate.ts'
 
 export const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
 
@@ -471,6 +471,8 @@ function sendRefusal(reply: FastifyReply, parts: ServerParts, refusal: Refusal):
         isExceeded: true,
       })
       throw tooManyRequests()
+    case 'no_place':
+      throw noPlace(reply, refusal)
     case 'contended':
       reply.header('retry-after', 1)
       throw new RequestError(

@@ -161,7 +161,10 @@ async function countTarget(
   throw tooManyRequests()
 }
 
-function noPlace(reply: FastifyReply, { retryAfterSeconds }: RefusedValidation): RequestError {
+export function noPlace(
+  reply: FastifyReply,
+  { retryAfterSeconds }: Pick<RefusedValidation, 'retryAfterSeconds'>,
+): RequestError {
   reply.headers({ 'retry-after': retryAfterSeconds, 'x-ratelimit-reset': retryAfterSeconds })
   return new RequestError(
     'unavailable',
