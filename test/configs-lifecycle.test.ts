@@ -181,6 +181,28 @@ test('credentials that are refused are answered 400 with the report, and nothing
   assert.deepEqual(new Set(rows.map(({ outcome }) => outcome)), new Set(['refused']))
 })
 
+test('the audit trail tells what a change has changed, not what it named', async () => {
+  const one = await server.client()
+  const { id } = ok(await one.create(okta()))
+  ok(await one.patch(id, { ...okta(), name: 'Persons', enabled: false }))
+  ok(await one.patch(id, { integration_type: 'OKTA', name: 'Persons', enabled: false }))
+  const { rows } = await server.admin.query(
+    "select details from audit_events where target = $1 and action = 'integration_config.update' order by id",
+    [id],
+  )
+  assert.deepEqual(
+    rows.map(({ details }) => details),
+    [
+      {
+        changed: ['enabled', 'name', 'secrets'],
+        enabled: false,
+        name: { from: 'People', to: 'Persons' },
+      },
+      { changed: [] },
+    ],
+  )
+})
+
 test('where nobody can tell, the answer is 503 or 429, and nothing is stored', async () => {
   const stranger = await server.client()
   sandbox.setFaults(oktaDown)
@@ -228,6 +250,8 @@ test('settings are checked, each member by its name', async () => {
     refused(await one.create({ ...okta(), settings }), 400, words)
   refused(await one.create({ ...okta(), name: '' }), 400, /name: expected a text/)
   refused(await one.create({ ...okta(), name: 'a\nb' }), 400, /name: expected a text without control/)
+  refused(await one.create({ ...okta(), name: 'a\u202eb' }), 400, /name: expected a text without control/)
+  refused(await one.create({ ...okta(), name: '\u200b' }), 400, /name: expected a text of 1/)
   refused(await one.create({ ...okta(), integration_type: 'NIS' }), 400, /integration_type: expected one of/)
 })
 

@@ -35,12 +35,13 @@ export function plantSecrets(): PlantedSecrets {
           ['second half', piece.slice(half)],
         ] as const)
           for (const [form, spelling] of spellingsOf(text))
-            if (!traces.has(spelling)) traces.set(spelling, `${name} (piece ${at}, ${part}, ${form})`)
+            if (spelling.length >= shortestPart && !traces.has(spelling))
+              traces.set(spelling, `${name} (piece ${at}, ${part}, ${form})`)
       }
     },
     foundIn(text) {
       const bytes = typeof text === 'string' ? Buffer.from(text) : text
-      return [...traces].filter(([spelling]) => bytes.includes(spelling)).map(([, words]) => words)
+      return [...search(bytes, traces)]
     },
   }
 }
@@ -68,3 +69,32 @@ function* spellingsOf(text: string): Iterable<readonly [string, string]> {
     yield [`base64url, ${before} bytes into it`, shifted.toString('base64url').slice(from, to)]
   }
 }
+
+/**
+ * Thousands of traces are looked for in one pass: every run of bytes as long as the shortest trace is hashed, and what
+ * has the hash of a trace's beginning is compared with it.
+ */
+function* search(bytes: Buffer, traces: ReadonlyMap<string, string>): Iterable<string> {
+  const byHash = Map.groupBy(traces.keys(), (trace) => hashOf(Buffer.from(trace)))
+  /** Says of most hashes that they are no trace's. */
+  const mayBe = new Uint8Array(1 << 20)
+  for (const hash of byHash.keys()) mayBe[hash >>> 12] = 1
+  const found = new Set<string>()
+  let hash = 0
+  for (let end = 1; end <= bytes.length; end += 1) {
+    hash = Math.imul(hash, base) + (bytes[end - 1] ?? 0)
+    if (end > shortestPart) hash -= Math.imul(bytes[end - 1 - shortestPart] ?? 0, leaving)
+    if (end < shortestPart || mayBe[hash >>> 12] === 0) continue
+    const start = end - shortestPart
+    for (const trace of byHash.get(hash >>> 0) ?? [])
+      if (bytes.subarray(start, start + Buffer.byteLength(trace)).equals(Buffer.from(trace))) found.add(trace)
+  }
+  for (const trace of found) yield traces.get(trace) ?? ''
+}
+
+const base = 0x01000193
+/** The weight of the byte that leaves the run. */
+const leaving = Array.from({ length: shortestPart }).reduce<number>((power) => Math.imul(power, base), 1)
+
+const hashOf = (bytes: Buffer) =>
+  bytes.subarray(0, shortestPart).reduce((hash, byte) => (Math.imul(hash, base) + byte) | 0, 0) >>> 0

@@ -1,5 +1,6 @@
 /** Configurations: made, changed, proved and removed, each step whole or not at all. */
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { Transaction } from 'kysely'
 import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import { recordAudit } from '../store/audit.ts'
@@ -180,7 +181,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
           action,
           target: id,
           outcome: 'succeeded',
-          details: { changed: Object.keys(changes).filter((name) => name !== 'integrationType') },
+          details: differenceOf(row, updated, current.secrets !== undefined),
         })
         if (report !== undefined) await followState(transaction, requester, row, updated, report)
         return updated
@@ -431,6 +432,18 @@ export function createConfigs(parts: ConfigsParts): Configs {
     },
     entraRegistrations: (organization) => readEntraRegistrations(parts, organization),
     ...createActivation(parts, create),
+  }
+}
+
+/** What a change has changed, not what it named, for the audit trail. */
+function differenceOf(before: ConfigRow, after: ConfigRow, areSecretsNew: boolean) {
+  const members = ['domain', 'enabled', 'name', 'settings'] as const
+  const changed = members.filter((member) => !isDeepStrictEqual(before[member], after[member]))
+  return {
+    changed: [...changed, ...(areSecretsNew ? ['secrets'] : [])],
+    ...(before.domain !== after.domain && { domain: { from: before.domain, to: after.domain } }),
+    ...(before.enabled !== after.enabled && { enabled: after.enabled }),
+    ...(before.name !== after.name && { name: { from: before.name, to: after.name } }),
   }
 }
 

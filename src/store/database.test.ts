@@ -277,6 +277,7 @@ test('an address that does not work is told without its password', async () => {
     ['postgres://root:canary-password@[/x', /expected an address such as postgres:/],
     ['postgres://root:canary-password@127.0.0.1:1/x', /nothing listens .*ECONNREFUSED/],
     [urlOf('credence_no_such_database'), /of that name does not exist \(3D000\)/],
+    [`${urlOf('postgres')}?sslmode=verify-full`, /offers no TLS/],
     ['postgres://no_such_user:canary-password@127.0.0.1:5432/postgres', /refuses the user .*\(28000\)/],
   ] as const) {
     await assert.rejects(openDatabase({ url, dataDirectory: '/nowhere' }), (error: Error) => {

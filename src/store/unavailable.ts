@@ -28,6 +28,7 @@ const words: Readonly<Record<string, string>> = {
   connection_lost: 'the connection to the database was lost',
   connect_timeout: 'the database does not take a connection in time',
   no_connection_free: 'all connections to the database are in use',
+  no_tls: 'the server of the database offers no TLS, which its address asks for',
   query_timeout: 'the database did not answer a statement in time',
   commit_unknown:
     'the connection to the database was lost while a change was saved; it may or may not have been made',
@@ -63,6 +64,7 @@ const wordsFor = (code: string) =>
 const clientErrors: readonly (readonly [pattern: RegExp, code: string])[] = [
   [/^Query read timeout$/, 'query_timeout'],
   [/^timeout exceeded when trying to connect$/, 'no_connection_free'],
+  [/^The server does not support SSL connections$/, 'no_tls'],
   [/^(?:Connection terminated due to connection timeout|timeout expired)$/, 'connect_timeout'],
   [
     /^(?:Connection terminated|Client has encountered a connection error|Client was closed)/,

@@ -6,7 +6,7 @@ export type Redact = <T>(value: T) => T
 const shortestSecret = 6
 
 /**
- * A function that returns its argument with every occurrence of a secret, plain or percent-, JSON- or
+ * A function that returns its argument with every occurrence of a secret, plain or percent-, form-, JSON- or
  * base64-encoded, replaced. Works on any JSON-like value.
  */
 export function redactor(secrets: readonly string[]): Redact {
@@ -41,6 +41,7 @@ const spellingsUpTo = (length: number, secrets: readonly string[]): readonly str
       ...new Set([
         secret,
         encodeURIComponent(secret.toWellFormed()),
+        formEncoded(secret),
         JSON.stringify(secret).slice(1, -1),
         Buffer.from(secret).toString('base64'),
         Buffer.from(secret).toString('base64url'),
@@ -49,3 +50,6 @@ const spellingsUpTo = (length: number, secrets: readonly string[]): readonly str
     ])
     .filter((spelling) => spelling.length <= length)
     .sort((a, b) => b.length - a.length)
+
+/** As in the body of a token request, which an error message may repeat: `~` and others are escaped there, and blanks are `+`. */
+const formEncoded = (secret: string) => new URLSearchParams([['', secret]]).toString().slice(1)
