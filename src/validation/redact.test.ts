@@ -5,10 +5,11 @@ import fc from 'fast-check'
 import { redactor } from './redact.ts'
 
 test('hides a secret wherever it stands, in every spelling a provider or a URL gives it', () => {
-  const secret = 'tr0ub4dor&3 "quoted"\n'
+  const secret = 'tr0ub4dor&~3 "quoted"\n'
   const spellings = [
     secret,
     encodeURIComponent(secret),
+    new URLSearchParams({ secret }).toString().slice('secret='.length),
     JSON.stringify(secret),
     Buffer.from(secret).toString('base64'),
     Buffer.from(secret).toString('base64url'),

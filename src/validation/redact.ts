@@ -41,6 +41,8 @@ const spellingsUpTo = (length: number, secrets: readonly string[]): readonly str
       ...new Set([
         secret,
         encodeURIComponent(secret.toWellFormed()),
+        // As in a form, where more is escaped.
+        new URLSearchParams([['', secret]]).toString().slice(1),
         JSON.stringify(secret).slice(1, -1),
         Buffer.from(secret).toString('base64'),
         Buffer.from(secret).toString('base64url'),
