@@ -20,6 +20,10 @@ export function exitCodeAfter(error: unknown): number {
     tell(error.message)
     return exitCodes.no
   }
+  if (error instanceof Error && 'syscall' in error && error.syscall === 'write' && 'code' in error) {
+    tell(`the output could not be written (${error.code})`)
+    return exitCodes.unknown
+  }
   tell(`internal error, please report it: ${trace(error)}`)
   return exitCodes.unknown
 }
