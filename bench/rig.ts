@@ -8,8 +8,11 @@ import type { ServerAddress, ServerAnswers } from './server-process.ts'
 
 export const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
 
-export interface Rig {
-  readonly providers: Child<ProviderAnswers>
+/** What whoever plays the providers answers. */
+type Providing = Pick<ProviderAnswers, 'addresses' | 'scenarios' | 'setLatency'>
+
+export interface Rig<P extends Providing = ProviderAnswers> {
+  readonly providers: Child<P>
   readonly addresses: ProviderAddresses
   readonly server: Child<ServerAnswers>
   readonly address: ServerAddress
@@ -21,8 +24,13 @@ export interface Rig {
   stop(): Promise<void>
 }
 
-export async function startRig(): Promise<Rig> {
-  const providers = startChild<ProviderAnswers>('provider-process.ts')
+/** @param player the module that plays the providers; the sandboxes, over TLS, by default */
+export async function startRig<P extends Providing = ProviderAnswers>(
+  player = 'provider-process.ts',
+): Promise<Rig<P>> {
+  const playing = startChild<P>(player)
+  // What both players answer; the rest is for the benchmark that chose the player.
+  const providers: Child<Providing> = playing as Child<ProviderAnswers>
   const server = startChild<ServerAnswers>('server-process.ts', {
     nodeOptions: ['--expose-gc'],
   })
@@ -48,7 +56,7 @@ export async function startRig(): Promise<Rig> {
         : { ms, failure: `${answer.statusCode} ${text.slice(0, 300)}` }
     }
     return {
-      providers,
+      providers: playing,
       addresses,
       server,
       address,

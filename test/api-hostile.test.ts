@@ -42,6 +42,25 @@ test('an unknown address is answered 404, a wrong method 405 with the right ones
     assertRefused(await api.call({ method, path: validatePath }), 405)
 })
 
+test('an address or method that does not exist is answered so whatever the body holds, and before it arrives', async (t) => {
+  const api = await startApi(t)
+  const cases = [
+    ['POST', '/nope', 404],
+    ['PUT', validatePath, 405],
+    ['POST', '/healthz', 405],
+  ] as const
+  for (const [method, path, status] of cases) {
+    for (const sent of ['', '{', '\0'.repeat(100_000)])
+      assertRefused(await api.call({ method, path, headers: headersOf(api), body: sent }), status)
+    assert.match(
+      await api.raw(
+        `${method} ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n`,
+      ),
+      new RegExp(`^HTTP/1\\.1 ${status} `),
+    )
+  }
+})
+
 test('every spelling of Content-Type is read as JSON or refused', async (t) => {
   const api = await startApi(t)
   const wrong = JSON.stringify({ data: { type: 'other' } })

@@ -204,14 +204,15 @@ test('each request is one line of the log, with an id that the answer has too', 
     secrets: { api_token: 'valid' },
   })
   await api.call({ path: '/nope?query=canary', headers: { 'x-request-id': 'bad id\t' } })
-  await api.call({ path: '/healthz', headers: { 'x-request-id': 'trace-0123456789' } })
+  await api.call({ path: '/healthz', headers: { 'x-request-id': '6f1c0f0e-7a55-4d7e-9b57-0c2a4d8e9f11' } })
+  await api.call({ path: '/healthz', headers: { 'x-request-id': 'canary'.repeat(5) } })
   const lines = api
     .log()
     .slice(before)
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line))
-  assert.equal(lines.length, 3)
+  assert.equal(lines.length, 4)
   assert.partialDeepStrictEqual(lines[0], {
     level: 'info',
     request_id: answer.headers['x-request-id'],
@@ -223,7 +224,8 @@ test('each request is one line of the log, with an id that the answer has too', 
   })
   assert.match(lines[1].request_id, /^[0-9a-f-]{36}$/)
   assert.equal(lines[1].route, 'unmatched')
-  assert.equal(lines[2].request_id, 'trace-0123456789')
+  assert.equal(lines[2].request_id, '6f1c0f0e-7a55-4d7e-9b57-0c2a4d8e9f11')
+  assert.match(lines[3].request_id, /^[0-9a-f-]{36}$/)
   assert.ok(!api.log().includes('canary'))
 })
 

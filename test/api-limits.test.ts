@@ -1,6 +1,7 @@
 /** Rate limits and the guard against guessing, as clients meet them. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { AnySource } from '../src/sources/registry.ts'
 import { createKey } from '../src/store/keys.ts'
 import { createAcme } from './acme-source.ts'
 import { type Answer, headersOf, startApi, validatePath } from './api-server.ts'
@@ -44,7 +45,7 @@ async function insideAWindow(work: () => Promise<void>): Promise<void> {
 
 test('every authenticated answer tells how the limit stands, errors too', async (t) => {
   await insideAWindow(async () => {
-    const api = await startApi(t, { config: { limits: { validationsPerCaller: 9, requestsPerCaller: 4 } } })
+    const api = await startApi(t, { config: { limits: { validationsPerCaller: 9, requestsPerCaller: 6 } } })
     const headers = headersOf(api)
     assertStanding(await api.validate(attributes('valid')), 'validations', 9, 8)
     assertStanding(await api.validate(attributes('wrong')), 'validations', 9, 7)
@@ -71,9 +72,11 @@ test('every authenticated answer tells how the limit stands, errors too', async 
       9,
       4,
     )
-    assertStanding(await api.call({ path: '/api/v1/validate', headers }), 'requests', 4, 3)
-    assertStanding(await api.call({ path: '/api/v2/validate', headers }), 'requests', 4, 2)
-    assertStanding(await api.call({ path: '/api/v2/validate_keys', headers }), 'requests', 4, 1)
+    assertStanding(await api.call({ path: '/api/v1/validate', headers }), 'requests', 6, 5)
+    assertStanding(await api.call({ path: '/api/v2/validate', headers }), 'requests', 6, 4)
+    assertStanding(await api.call({ path: '/api/v2/validate_keys', headers }), 'requests', 6, 3)
+    assertStanding(await api.call({ path: '/nope', headers }), 'requests', 6, 2)
+    assertStanding(await api.call({ path: validatePath, headers }), 'requests', 6, 1)
     const names = (
       await api.raw(
         `GET /api/v1/validate HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ndd-api-key: ${api.keys.api_key}\r\n\r\n`,
@@ -140,6 +143,48 @@ test('a thousand wrong secrets from one key reach the provider ten times', async
     (await api.call({ path: '/metrics' })).text,
     /credence_refused_trials_total\{source="acme"\} 991/,
   )
+})
+
+test('guesses that were refused use up nothing that good credentials need', async (t) => {
+  const acme = createAcme()
+  const api = await startApi(t, {
+    outbound: acme.outbound,
+    config: { limits: { unprovenAttempts: 2, validationsPerTarget: 5 } },
+  })
+  assert.equal((await api.validate(attributes('valid'))).status, 200)
+  for (let guess = 0; guess < 20; guess += 1) await api.validate(attributes(`guess ${guess}`))
+  assert.equal((await api.validate(attributes('valid'))).status, 200)
+})
+
+test('a place and an attempt come back where the target had too many validations', async (t) => {
+  await insideAWindow(async () => {
+    const api = await startApi(t, {
+      config: { limits: { unprovenAttempts: 2, validationsPerTarget: 1 }, validationsAtOnce: 2 },
+    })
+    assert.equal((await api.validate(attributes('valid'))).status, 200)
+    for (let again = 0; again < 5; again += 1)
+      assertTooMany(await api.validate(attributes('wrong')), 'validations_per_target', 1)
+  })
+})
+
+test('guesses at one principal are counted together, whatever domain and spelling come with it', async (t) => {
+  const acme = createAcme()
+  let spelt = 0
+  const source: AnySource = {
+    ...acme.source,
+    // As of providers whose host is the same for every customer.
+    egress: () => [{ host: 'acme.example', chosenBy: 'provider' }],
+    principalOf: () => (spelt++ % 2 === 0 ? 'robot' : 'ROBOT'),
+  }
+  const api = await startApi(t, {
+    outbound: acme.outbound,
+    sources: [source],
+    config: { limits: { unprovenAttempts: 10 } },
+  })
+  const statuses = []
+  for (let guess = 0; guess < 30; guess += 1)
+    statuses.push((await api.validate(attributes('wrong', { domain: `d${guess}.example` }))).status)
+  assert.equal(statuses.filter((status) => status !== 429).length, 10)
 })
 
 test('two hundred validations of good credentials at once are all answered 200', async (t) => {

@@ -172,12 +172,23 @@ test('with Accept: text/event-stream each check is told as it ends, then the rep
   )
   const report = reportSchema.parse(JSON.parse(stream.events.at(-1)?.split('\ndata: ')[1] ?? ''))
   assert.equal(report.verdict, 'invalid')
-  for (const accept of ['*/*', 'application/json, text/event-stream', 'text/*', 'text/event-stream;q=0'])
+  const asJson = [
+    '*/*',
+    'application/json, text/event-stream',
+    'text/*',
+    'text/event-stream;q=0',
+    'text/event-stream;q=0.9, */*',
+    'text/event-stream;q=0.5, application/*;q=0.8',
+  ]
+  for (const accept of asJson)
     assert.equal((await events('valid', accept)).headers['content-type'], 'application/json', accept)
-  assert.match(
-    String((await events('valid', 'application/json;q=0.5, text/event-stream')).headers['content-type']),
-    /event-stream/,
-  )
+  const asStream = [
+    'application/json;q=0.5, text/event-stream',
+    'text/event-stream, */*',
+    'Text/Event-Stream;q=0.9, */*;q=0.1',
+  ]
+  for (const accept of asStream)
+    assert.match(String((await events('valid', accept)).headers['content-type']), /event-stream/, accept)
   const faulty = await api.validate({}, { headers: { accept: 'text/event-stream' } })
   assert.equal(faulty.status, 400)
   assert.equal(faulty.headers['content-type'], 'application/json')
@@ -280,12 +291,18 @@ test("the operator's credentials serve what they are bound to; any other domain 
 test('a bug is answered 500 with the request id; the log has where it happened, nobody has the secret', async (t) => {
   const api = await startApi(t)
   const answer = await api.validate(attributes('bug-hunter2'), {
-    headers: { 'x-request-id': 'request-4711' },
+    headers: { 'x-request-id': '6f1c0f0e-7a55-4d7e-9b57-0c2a4d8e9f11' },
   })
   assert.equal(answer.status, 500)
-  assert.match(errorSchema.parse(answer.json()).errors.join(), /request id request-4711/)
-  assert.equal(answer.headers['x-request-id'], 'request-4711')
-  assert.match(api.log(), /"request_id":"request-4711".*no way to handle \[redacted\].*acme-source/)
+  assert.match(
+    errorSchema.parse(answer.json()).errors.join(),
+    /request id 6f1c0f0e-7a55-4d7e-9b57-0c2a4d8e9f11/,
+  )
+  assert.equal(answer.headers['x-request-id'], '6f1c0f0e-7a55-4d7e-9b57-0c2a4d8e9f11')
+  assert.match(
+    api.log(),
+    /"request_id":"6f1c0f0e-7a55-4d7e-9b57-0c2a4d8e9f11".*no way to handle \[redacted\].*acme-source/,
+  )
   assert.ok(!`${api.log()}${answer.text}`.includes('bug-hunter2'))
   const stream = await api.validate(attributes('bug-hunter2'), { headers: { accept: 'text/event-stream' } })
   assert.match(stream.text, /event: error\ndata: \{"errors":\["Internal error/)

@@ -3,7 +3,7 @@ import { suite, type TestContext, test } from 'node:test'
 import { inspect } from 'node:util'
 import zlib from 'node:zlib'
 import type { OutboundOptions } from '../src/outbound/outbound.ts'
-import { maxBodyBytes } from '../src/outbound/outbound.ts'
+import { createOutbound, maxBodyBytes } from '../src/outbound/outbound.ts'
 import { SourceError } from '../src/outbound/source-error.ts'
 import { answer, clientOf, get, host, type Say, startStandIn, writeForever } from './outbound-stand-in.ts'
 
@@ -494,4 +494,24 @@ suite('a request that cannot be sent', () => {
       assert.doesNotMatch(inspect(failed, { depth: 9, showHidden: true }), new RegExp(canary))
     }
   })
+})
+
+test('many clients at a time have few connections each, and all of their questions are answered', async (t) => {
+  const standIn = await startStandIn((socket) => setImmediate(() => socket.write(answer('{}'))))
+  const outbound = createOutbound({
+    endpoints: new Map([[host, standIn.origin]]),
+    limits: { socketsPerHost: 8, socketsInAll: 8 },
+  })
+  const rules = [{ labelUnder: '.okta.com', chosenBy: 'provider' }] as const
+  const open = () => outbound.open(rules, AbortSignal.timeout(10_000))
+  const clients = [open(), open(), open(), open()]
+  t.after(async () => {
+    for (const http of clients) await http.close()
+    await standIn.close()
+  })
+  const answers = await Promise.all(
+    clients.flatMap((http) => Array.from({ length: 10 }, () => http.request(get()))),
+  )
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]))
+  assert.equal(standIn.connections(), 4 * 4)
 })

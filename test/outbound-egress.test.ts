@@ -228,7 +228,9 @@ test('a caller who stops while a connection is made hears that the host was not 
   await assert.rejects(http.request(get()), failsWith('unreachable', 'ETIMEDOUT'))
 })
 
-test('a host that the customer named fails in one way, whatever is wrong with it', async (t) => {
+test('a host that the customer named fails in one way, whatever is wrong with it', {
+  timeout: 30_000,
+}, async (t) => {
   const named = 'id.customer.example'
   const customerFailureMs = 400
   const { port } = await listener(t)
@@ -252,15 +254,18 @@ test('a host that the customer named fails in one way, whatever is wrong with it
     'of another name': overTls(wrongName),
     'without TLS': overTls(plain),
     'silent in TLS': overTls(mute),
+    'silent once connected': {
+      endpoints: new Map([[named, (await acceptingStandIn(t)).origin]]),
+    },
     'cutting connections': {
       endpoints: new Map([[named, (await closingStandIn(t)).origin]]),
     },
   }
   const seen = await Promise.all(
     Object.entries(ways).map(async ([way, options]) => {
-      const http = createOutbound({ ...options, limits: { customerFailureMs } }).open(
+      const http = createOutbound({ ...options, limits: { customerFailureMs, headersMs: 60_000 } }).open(
         [{ host: named, chosenBy: 'customer' }],
-        AbortSignal.timeout(10_000),
+        AbortSignal.timeout(60_000),
       )
       t.after(() => http.close())
       const startedAt = performance.now()
@@ -283,6 +288,12 @@ test('a host that the customer named fails in one way, whatever is wrong with it
     cause: undefined,
   })
 })
+
+async function acceptingStandIn(t: TestContext) {
+  const standIn = await startStandIn(() => undefined)
+  t.after(() => standIn.close())
+  return standIn
+}
 
 async function closingStandIn(t: TestContext) {
   const standIn = await startStandIn((socket) => socket.resetAndDestroy())

@@ -101,22 +101,38 @@ export async function createServer(
   /** How many requests of a connection wait for their answer. */
   const unanswered = new WeakMap<Socket, number>()
 
+  const count = async (request: FastifyRequest, reply: FastifyReply, caller: Caller) => {
+    request.caller = caller
+    const standing = await rateLimits.countCaller(request.routeOptions.config.limit ?? 'requests', caller.id)
+    sendStanding(reply, standing)
+    if (standing.isExceeded) throw tooManyRequests()
+  }
+
   /** Lets a request in or throws. A promise only where something has to be waited for. */
   const admit = (request: FastifyRequest, reply: FastifyReply): Promise<void> | undefined => {
-    const { config } = request.routeOptions
-    const access = request.is404 ? 'public' : config.access
+    const { access } = request.routeOptions.config
     guardOrigin(request, access === 'public')
     if (access === 'public') return undefined
     if (access === undefined) throw new Error('a route without declared access was reached')
-    const count = async (caller: Caller) => {
-      request.caller = caller
-      const standing = await rateLimits.countCaller(config.limit ?? 'requests', caller.id)
-      sendStanding(reply, standing)
-      if (standing.isExceeded) throw tooManyRequests()
+    const enter = async (caller: Caller) => {
+      await count(request, reply, caller)
       demandPermission(caller, access)
     }
     const caller = authentication.callerOf(request, access)
-    return caller instanceof Promise ? caller.then(count) : count(caller)
+    return caller instanceof Promise ? caller.then(enter) : enter(caller)
+  }
+
+  /** Answers what no route takes, before a body is read. Strangers get the same answer; only callers are counted. */
+  const refuseUnmatched = async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    guardOrigin(request, true)
+    let caller: Caller | undefined
+    try {
+      caller = await authentication.callerOf(request, 'authenticated')
+    } catch (refusal) {
+      if (!(refusal instanceof RequestError)) throw refusal
+    }
+    if (caller !== undefined) await count(request, reply, caller)
+    answerUnmatched(request, reply)
   }
 
   server.addHook('onRequest', (request, reply, done) => {
@@ -129,6 +145,10 @@ export async function createServer(
       conclude(request, reply, startedAtMs)
     })
     reply.headers(commonHeaders(request))
+    if (request.is404) {
+      refuseUnmatched(request, reply).catch(done)
+      return
+    }
     try {
       const admitted = admit(request, reply)
       if (admitted === undefined) done()
@@ -168,14 +188,17 @@ export async function createServer(
       'request',
     )
   }
-  server.setNotFoundHandler((request, reply) => {
+  // Reached from routes alone, which may find that there is nothing: other addresses end before it.
+  server.setNotFoundHandler(answerUnmatched)
+
+  function answerUnmatched(request: FastifyRequest, reply: FastifyReply): void {
     const methods = routes.methodsOf(pathOf(request))
     if (methods.length === 0) sendErrors(reply, 404, ['Not found'])
     else
       sendErrors(reply.header('allow', methods.join(', ')), 405, [
         `Method not allowed: this address takes ${methods.join(', ')}`,
       ])
-  })
+  }
 
   function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
     const { config } = request.routeOptions
@@ -255,11 +278,16 @@ const commonHeaders = ({ id }: FastifyRequest) => ({
 const statusOfClientError = (code: string | undefined) =>
   code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : code === 'HPE_HEADER_OVERFLOW' ? 431 : 400
 
-/** An id that came with the request is kept when it is one; anything else could forge lines of the log. */
+/**
+ * An id that came with the request is kept when it is a UUID, as proxies make them. Anything else could forge lines of
+ * the log, or be a key that was put into the wrong header.
+ */
 function requestId(request: IncomingMessage): string {
   const given = request.headers['x-request-id']
-  return typeof given === 'string' && /^[\w.-]{8,64}$/.test(given) ? given : randomUUID()
+  return typeof given === 'string' && uuid.test(given) ? given : randomUUID()
 }
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 const pathOf = (request: FastifyRequest) => request.url.split('?', 1)[0] ?? ''
 

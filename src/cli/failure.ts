@@ -22,6 +22,10 @@ export function exitCodeAfter(error: unknown): number {
   }
   if (error instanceof CouldNotTell) {
     tell(error.message)
+      return exitCodes.unknown
+    }
+  if (error instanceof Error && 'syscall' in error && error.syscall === 'write' && 'code' in error) {
+    tell(`the output could not be written (${error.code})`)
     return exitCodes.unknown
   }
   tell(`internal error, please report it: ${trace(error)}`)

@@ -77,8 +77,8 @@ export function reportBody(report: Report, sourceTitle: string, style: Style = p
     .join('\n\n')}\n`
 }
 
-export function headLine(sourceTitle: string, domain: string, style: Style): string {
-  return style.paint('bold', `${sourceTitle} ${printable(domain)}`)
+export function headLine(sourceTitle: string, domain: string | undefined, style: Style): string {
+  return style.paint('bold', domain === undefined ? sourceTitle : `${sourceTitle} ${printable(domain)}`)
 }
 
 function headLines({ subject }: Report, sourceTitle: string, style: Style): string[] {

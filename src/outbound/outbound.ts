@@ -183,7 +183,12 @@ class Client implements HttpClient {
     if (this.#stop.aborted) throw outOfTime
     const limit = new AbortController()
     const interrupt = () => limit.abort(outOfTime)
-    const timer = setTimeout(interrupt, this.#equipment.limits.requestMs)
+    const { requestMs } = this.#equipment.limits
+    // A host that answers nothing once it is connected must be told no later than one that nobody can reach.
+    const timer = setTimeout(
+      interrupt,
+      destination.chosenBy === 'customer' ? Math.min(requestMs, this.#customerMs()) : requestMs,
+    )
     this.#stop.addEventListener('abort', interrupt, { once: true })
     const ask = () => this.#ask(request, destination, headers, asked, limit.signal)
     // Only what changes nothing is asked again, and no host that a customer named: its failures keep one time band.
@@ -247,14 +252,18 @@ class Client implements HttpClient {
     const { limits, dial } = this.#equipment
     const route = new Route(this.#targetOf(host), {
       dial,
-      // A margin below the moment of reporting, so that a silent host is reported no later than one that refuses.
-      connectMs: chosenBy === 'customer' ? limits.customerFailureMs * 0.9 : limits.connectMs,
+      connectMs: chosenBy === 'customer' ? this.#customerMs() : limits.connectMs,
       headerBytes: limits.headerBytes,
       sockets: this.#sockets(),
       signal: this.#stop,
     })
     this.#routes.set(host, route)
     return route
+  }
+
+  /** A margin below the moment of reporting, so that a silent host is reported no later than one that refuses. */
+  #customerMs(): number {
+    return this.#equipment.limits.customerFailureMs * 0.9
   }
 
   #sockets(): number {

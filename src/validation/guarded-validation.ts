@@ -36,10 +36,12 @@ export interface RefusedValidation {
 /** When a place is likely to be free again, in seconds: a validation rarely takes longer. */
 const placeFreeAfterSeconds = 2
 
+/** One of its two calls has to follow, once. */
 export interface AdmittedValidation {
   readonly isAdmitted: true
-  /** To be called once. */
   run(options: ValidationOptions): Promise<Report>
+  /** Gives place and attempt back, unused. */
+  leave(): void
 }
 
 export interface GuardedValidationParts {
@@ -79,18 +81,24 @@ export async function readRequest(
     return entry === undefined ? given : source.operator.complete(given, entry)
   }
 
+  /**
+   * Whose account a guesser would try. A principal is the same one whatever domain is claimed beside it, where the
+   * domain does not choose the host: counted by domain, each new one would be worth new attempts.
+   */
+  function accountTried(domain: string): readonly string[] {
+    const principal = source.principalOf(credentials)
+    if (principal === undefined) return ['domain', domain]
+    const hosts = source.egress(target).map((rule) => ('host' in rule ? rule.host : rule.labelUnder))
+    return ['principal', principal.toLowerCase(), ...hosts]
+  }
+
   const admit: ReadRequest['admit'] = async () => {
     // Without a host to go to, nothing can be tried.
     const trial =
       !canonical.ok || source.egress(target).length === 0
         ? undefined
         : {
-            subject: [
-              organization.id,
-              source.integrationType,
-              canonical.domain,
-              source.principalOf(credentials) ?? '',
-            ],
+            subject: [organization.id, source.integrationType, ...accountTried(canonical.domain)],
             credentials: canonicalJson(secrets),
           }
     const leave = capacity.take(source.name, organization.id)
@@ -104,6 +112,10 @@ export async function readRequest(
     }
     return {
       isAdmitted: true,
+      leave() {
+        admission.settle('nothing_sent')
+        leave()
+      },
       async run(options) {
         let end: TrialEnd = 'indeterminate'
         let sent = 0

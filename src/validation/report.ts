@@ -54,7 +54,7 @@ export const reportSchema = z
     subject: z.object({
       principal: z.string().optional(),
       organization: z.string().optional(),
-      domain: z.string(),
+      domain: z.string().optional().describe('In canonical form; absent when it is no domain.'),
     }),
     capabilities: z.array(
       z.object({

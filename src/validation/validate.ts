@@ -1,5 +1,4 @@
 /** Runs a source's checks, each as early as what it comes after allows, and builds the report. */
-import { cleanText } from '../outbound/clean-text.ts'
 import type { EgressRule, HttpClient } from '../outbound/http.ts'
 import { SourceError } from '../outbound/source-error.ts'
 import type { Cause } from '../sources/cause.ts'
@@ -100,7 +99,8 @@ export async function validate<C, S>(
 
     const reading = source.readDomain(target.domain)
     return buildReport(source, checks, ended, {
-      domain: reading.ok ? reading.domain : cleanText(target.domain, 253),
+      // What is no domain may be anything, a secret in the wrong field too.
+      domain: reading.ok ? reading.domain : undefined,
       checkedAt: startedAt,
       durationMs: Math.round(performance.now() - started),
       redact,
@@ -207,7 +207,7 @@ function buildReport<C, S>(
     checkedAt,
     durationMs,
     redact,
-  }: { domain: string; checkedAt: Date; durationMs: number; redact: Redact },
+  }: { domain: string | undefined; checkedAt: Date; durationMs: number; redact: Redact },
 ): Report {
   const ends = checks.map((check) => {
     const end = ended.get(check.id)
@@ -228,7 +228,7 @@ function buildReport<C, S>(
   return {
     verdict,
     source: source.name,
-    subject: redact({ ...subject, domain: subject.domain ?? domain }),
+    subject: redact({ ...(domain !== undefined && { domain }), ...subject }),
     capabilities: capabilitiesOf(ends),
     checks: ends.map(({ check, end }) => checkReport(check, end, redact)),
     warnings: ends.flatMap(({ check, end }) => warningsOf(check, end, redact)),

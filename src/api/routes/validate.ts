@@ -110,7 +110,6 @@ export function validateRoute(server: Server, parts: ServerParts): void {
       const source = sourceByIntegrationType(parts.sources, integration_type)
       if (source === undefined) throw new Error('the schema let an unknown integration type pass')
 
-      await countTarget(reply, parts, caller.organization.id, source, domain)
       await parts.validation.turn()
       const read = await readRequest(parts.validation, {
         organization: caller.organization,
@@ -133,6 +132,13 @@ export function validateRoute(server: Server, parts: ServerParts): void {
           isExceeded: true,
         })
         throw tooManyRequests()
+      }
+      // After the guard: guesses that it refused reach nobody, and must not use up what good credentials need.
+      try {
+        await countTarget(reply, parts, caller.organization.id, source, domain)
+      } catch (refusal) {
+        admission.leave()
+        throw refusal
       }
 
       const run = (onCheck?: (check: CheckReport) => void) =>
@@ -247,9 +253,14 @@ function streamReport(
 export const wantsReport = (include: string | readonly string[] | undefined) =>
   [include ?? []].flat().some((list) => list.split(',').includes('report'))
 
-/** Whether a stream is named, and preferred to JSON where both are: its status says nothing about the verdict. */
+/**
+ * Whether a stream is named, and preferred to JSON where both are: its status says nothing about the verdict. JSON that
+ * only a wildcard stands for gives way to a stream of the same weight, and to no lighter one.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1
+ */
 function wantsEvents(accept: string | undefined): boolean {
-  if (!accept?.includes('event-stream')) return false
+  if (accept === undefined || !/event-stream/i.test(accept)) return false
   const weights = new Map(
     accept.split(',').map((range) => {
       const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
@@ -258,5 +269,7 @@ function wantsEvents(accept: string | undefined): boolean {
     }),
   )
   const stream = weights.get('text/event-stream') ?? 0
-  return stream > 0 && stream > (weights.get('application/json') ?? 0)
+  const json = weights.get('application/json')
+  if (json !== undefined) return stream > json
+  return stream > 0 && stream >= (weights.get('application/*') ?? weights.get('*/*') ?? 0)
 }

@@ -16,7 +16,7 @@ import { retryAfterSeconds } from '../../outbound/retry-after.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { numbersIn, type Refusal, refusalOf } from './aadsts.ts'
 import { type Cloud, type CloudName, cloudOfInstance } from './clouds.ts'
-import { isGuid } from './secrets.ts'
+import { isGuid, spellingsOf } from './secrets.ts'
 import type { SoundCredentials } from './sound-credentials.ts'
 
 export interface Token {
@@ -80,12 +80,14 @@ export async function requestToken(
   const isUsable =
     typeof accessToken === 'string' &&
     /^[\x21-\x7e]{1,16384}$/.test(accessToken) &&
-    typeof body?.token_type === 'string' &&
-    body.token_type.toLowerCase() === 'bearer'
+    // RFC 6749 section 5.1 demands it; where it is left out, the reads tell whether it is the usual one.
+    (body?.token_type === undefined || isBearer(body.token_type))
   if (!isUsable)
     throw new SourceError({ code: 'unexpected_response', operation, asked, status: answer.status })
   return { accessToken, claims: claimsOf(accessToken) }
 }
+
+const isBearer = (type: unknown) => typeof type === 'string' && type.toLowerCase() === 'bearer'
 
 /**
  * Reads a tenant's discovery document, which needs no credentials. `name` is the tenant's ID or one of its domains.
@@ -148,7 +150,7 @@ function authenticationWith(proof: SoundCredentials['proof'], tokenUrl: string, 
 function secretsOf(proof: SoundCredentials['proof']): readonly string[] {
   switch (proof.kind) {
     case 'client_secret':
-      return [proof.clientSecret, encodeURIComponent(proof.clientSecret)]
+      return spellingsOf(proof.clientSecret)
     case 'federated_token':
       return [proof.federatedToken]
     case 'certificate':

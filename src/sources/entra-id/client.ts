@@ -130,7 +130,7 @@ function graphRefusal(
     return new SourceError({ code: 'unexpected_response', operation, asked, status })
 
   const wait = retryAfterSeconds(headers, receivedAt)
-  const message = error === undefined ? undefined : wordsOf(error)
+  const message = error === undefined ? undefined : wordsOf(error, token)
   const roles = token.claims?.roles
   const missing = roles === undefined ? undefined : needs.find((need) => !isGranted(need, roles))
   const permission = (missing ?? needs.at(-1))?.name
@@ -139,7 +139,8 @@ function graphRefusal(
     operation,
     asked,
     status,
-    ...(typeof error?.code === 'string' && error.code !== '' && { providerCode: error.code }),
+    ...(typeof error?.code === 'string' &&
+      error.code !== '' && { providerCode: concealed(error.code, token) }),
     ...(message !== undefined && { providerMessage: message }),
     ...(wait !== undefined && { retryAfterSeconds: wait }),
     hints: {
@@ -155,13 +156,20 @@ function graphRefusal(
 /** Longest part of a message that is kept, so that the request ID behind it is not cut off. */
 const longestMessage = 220
 
+/** No real token is this short; hiding a shorter text would tear words apart. In characters. */
+const shortestToken = 8
+
+/** The request's own secrets are hidden by whoever runs the checks; an access token is known only here. */
+const concealed = (words: string, { accessToken }: Token) =>
+  accessToken.length < shortestToken ? words : words.replaceAll(accessToken, '[redacted]')
+
 /** The message, and the request ID by which Microsoft's support finds the request. */
-function wordsOf({ message, innerError, innererror }: GraphObject): string | undefined {
+function wordsOf({ message, innerError, innererror }: GraphObject, token: Token): string | undefined {
   const inner = isObject(innerError) ? innerError : isObject(innererror) ? innererror : {}
-  const told = typeof message === 'string' ? message.trim().slice(0, longestMessage) : ''
+  // Hidden before the cut, which could leave a part of a token.
+  const told = typeof message === 'string' ? concealed(message.trim(), token).slice(0, longestMessage) : ''
   const requestId = inner['request-id']
   const trail =
     typeof requestId === 'string' && /^[\w-]{1,64}$/.test(requestId) ? `request-id: ${requestId}` : ''
-  const words = [told, trail].filter((part) => part !== '').join(' ')
-  return words === '' ? undefined : words
+  return [told, trail].filter((part) => part !== '').join(' ') || undefined
 }

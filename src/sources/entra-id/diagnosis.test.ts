@@ -454,6 +454,31 @@ for (const [title, check, roles, refused, expected] of graphTable) {
   })
 }
 
+test('Graph: the access token that an answer repeats is hidden, and no part of it is left', async () => {
+  const accessToken = 'canary-access-token'
+  for (const before of ['', 'x'.repeat(210)]) {
+    const { error } = await diagnosisOf('users', withSecret, ({ url }) =>
+      url.includes('/oauth2/')
+        ? answer(200, { token_type: 'Bearer', access_token: accessToken })
+        : answer(403, graphError(`denied ${accessToken}`, `${before}${accessToken}`)),
+    )
+    assert.doesNotMatch(`${error?.providerCode} ${error?.providerMessage}`, /canary/)
+  }
+})
+
+test('the token endpoint: a secret that an answer repeats as it was sent is hidden', async () => {
+  const clientSecret = 'abc8Q~01+3/5=canary'
+  const { error } = await diagnosisOf('token', { ...withSecret, clientSecret }, ({ body }) =>
+    answer(401, {
+      error: 'invalid_client',
+      error_description: `AADSTS7000215: ${body}`,
+      error_codes: [7000215],
+    }),
+  )
+  assert.match(error?.providerMessage ?? '', /client_secret=\[redacted\]/)
+  assert.doesNotMatch(error?.providerMessage ?? '', /canary/)
+})
+
 test('of two permissions that a read needs, the missing one is named', async () => {
   for (const [roles, missing] of [
     [['User.Read.All'], 'AuditLog.Read.All'],

@@ -261,6 +261,21 @@ test('a domain of another tenant is invalid, whichever way it is proved', async 
   assert.equal(checkIn(nobodys, 'domain_ownership').cause?.code, 'entra_domain_not_verified')
 })
 
+test('the public directory tells whose the domain is where the organisation is not to be had', async () => {
+  for (const body of ['<html>Not found</html>', graphError('Request_ResourceNotFound', 'no such resource')]) {
+    hit({ path: '^/v1\\.0/organization$', kind: 'status', status: 404, body })
+    assert.equal((await ask(entra.apps.full)).verdict, 'valid')
+    const foreign = await ask(entra.apps.full, { domain: entra.domains.withoutPremium })
+    assert.equal(checkIn(foreign, 'domain_ownership').cause?.code, 'entra_domain_other_tenant')
+    assert.equal(foreign.verdict, 'invalid')
+  }
+})
+
+test('a token response that leaves its type out is a good one', async () => {
+  hit({ path: tokenPath, kind: 'status', status: 200, body: { access_token: 'opaque' } })
+  assert.equal(checkIn(await ask(entra.apps.full), 'token').status, 'passed')
+})
+
 test('a tenant of another cloud is invalid, and the right cloud is named', async () => {
   const { usGov, usGovDod } = entra.apps
   for (const [secrets, domain, right] of [

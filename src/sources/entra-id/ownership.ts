@@ -16,8 +16,12 @@ export async function proveOwnership(session: Session): Promise<Outcome> {
   try {
     organization = await readOrganization(session)
   } catch (error) {
-    // Without permission for the organisation, the public directory still tells whose the domain is.
-    if (!(error instanceof SourceError && error.code === 'refused' && error.status === 403)) throw error
+    // Without permission for the organisation, or where it is not to be had, the public directory still tells whose
+    // the domain is.
+    const isWithheld =
+      error instanceof SourceError &&
+      ((error.code === 'refused' && error.status === 403) || error.status === 404)
+    if (!isWithheld) throw error
     return proveOwnershipPublicly(session, domain)
   }
   const id = String(organization.id)

@@ -182,7 +182,8 @@ test('every secret string is named, for redaction', () => {
     assert.ok(read.ok)
     return secretsIn(read.credentials)
   }
-  assert.deepEqual(secrets({ ...app, client_secret }), [client_secret])
+  const inForm = client_secret.replaceAll('~', '%7E')
+  assert.deepEqual(secrets({ ...app, client_secret }), [client_secret, inForm])
   assert.ok(secrets({ ...app, certificate: 'c', private_key: 'the key' }).includes('the key'))
   assert.ok(secrets({ ...app, federated_token: 'a.b.signature' }).includes('signature'))
   assert.deepEqual(secrets({}), [])

@@ -229,10 +229,19 @@ export function readCredentials(
   }
 }
 
+/** As it is, and as it stands in a URL and in the form that is sent, where `~` becomes `%7E`, too. */
+export const spellingsOf = (secret: string): readonly string[] => [
+  ...new Set([
+    secret,
+    encodeURIComponent(secret.toWellFormed()),
+    new URLSearchParams([['', secret]]).toString().slice(1),
+  ]),
+]
+
 export function secretsIn(credentials: Credentials): readonly string[] {
   switch (credentials.kind) {
     case 'client_secret':
-      return [credentials.clientSecret]
+      return spellingsOf(credentials.clientSecret)
     case 'certificate':
       return [credentials.privateKey, withLineBreaks(credentials.privateKey)]
     case 'federated_token':

@@ -37,7 +37,8 @@ export async function readDirectory(
     url,
     headers: { accept: 'application/json', authorization: `Bearer ${token}` },
   })
-  if (answer.status !== 200) throw refusal(answer, { ...asked, hints: { about: request.about } }, now())
+  if (answer.status !== 200)
+    throw refusal(answer, { ...asked, hints: { about: request.about }, accessToken: token }, now())
   const body = answer.json()
   if (!isObject(body) || 'error' in body) throw unexpected(answer, asked)
   return body
@@ -99,7 +100,7 @@ const isPlainByStatus = (status: number) => status === 429 || status >= 500
 /** The refusal in an answer that is not a 200. An answer that Google's API does not give is `unexpected_response`. */
 function refusal(
   answer: HttpAnswer,
-  asked: Asked & { readonly hints: Readonly<Record<string, string>> },
+  asked: Asked & { readonly hints: Readonly<Record<string, string>>; readonly accessToken?: string },
   now: Date,
 ): SourceError {
   const { operation, hints } = asked
@@ -111,17 +112,20 @@ function refusal(
     status: answer.status,
     ...(wait !== undefined && { retryAfterSeconds: wait }),
   }
+  // The challenge alone tells what is wrong, also where there is no body.
+  const challenge = /^bearer\b.*\berror="?([a-z_]{1,40})/i.exec(
+    answer.headers.get('www-authenticate') ?? '',
+  )?.[1]
+  const isPlain = isPlainByStatus(answer.status) || challenge !== undefined
   let body: unknown
   try {
     body = answer.json()
   } catch (error) {
-    if (isPlainByStatus(answer.status)) return new SourceError({ ...common, hints, cause: error })
-    return unexpected(answer, asked, error)
+    if (!isPlain) return unexpected(answer, asked, error)
   }
-  const words = isObject(body) ? wordsOf(body) : undefined
-  if (words === undefined && !isPlainByStatus(answer.status)) return unexpected(answer, asked)
+  const words = isObject(body) ? wordsOf(body, asked.accessToken) : undefined
+  if (words === undefined && !isPlain) return unexpected(answer, asked)
   const skew = clockSkewSeconds(answer, now)
-  const challenge = /\berror="?([a-z_]{1,40})/.exec(answer.headers.get('www-authenticate') ?? '')?.[1]
   return new SourceError({
     ...common,
     ...words?.shown,
@@ -140,7 +144,10 @@ function refusal(
  *
  * @see https://cloud.google.com/apis/design/errors
  */
-function wordsOf(body: JsonObject):
+function wordsOf(
+  body: JsonObject,
+  accessToken = '',
+):
   | {
       readonly shown: { readonly providerCode?: string; readonly providerMessage?: string }
       readonly hints: Readonly<Record<string, string>>
@@ -167,8 +174,8 @@ function wordsOf(body: JsonObject):
   const code = reasons[0] ?? status
   return {
     shown: {
-      ...(code !== undefined && { providerCode: code }),
-      ...(isText(error.message) && { providerMessage: error.message }),
+      ...(code !== undefined && { providerCode: concealed(code, accessToken) }),
+      ...(isText(error.message) && { providerMessage: concealed(error.message, accessToken) }),
     },
     hints: {
       // Ten are more than Google ever gives.
@@ -177,6 +184,13 @@ function wordsOf(body: JsonObject):
     },
   }
 }
+
+/** No real token is this short; hiding a shorter text would tear words apart. In characters. */
+const shortestToken = 8
+
+/** The request's own secrets are hidden by whoever runs the checks; an access token is known only here. */
+const concealed = (words: string, accessToken: string) =>
+  accessToken.length < shortestToken ? words : words.replaceAll(accessToken, '[redacted]')
 
 const listOf = (value: unknown): readonly JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : [])
 

@@ -299,6 +299,22 @@ const apiFailures: [Answer, GoogleCause][] = [
     },
     'google_scope_insufficient',
   ],
+  [
+    {
+      status: 403,
+      headers: { 'www-authenticate': 'Bearer realm="x", error="insufficient_scope"' },
+      body: '',
+    },
+    'google_scope_insufficient',
+  ],
+  [
+    { status: 401, headers: { 'www-authenticate': 'Bearer realm="x", error=invalid_token' }, body: '' },
+    'google_token_refused',
+  ],
+  [
+    { status: 401, headers: { 'www-authenticate': 'Basic realm="proxy"' }, body: '' },
+    'google_unexpected_response',
+  ],
   [apiError(401, 'authError', 'Invalid Credentials', 'UNAUTHENTICATED'), 'google_token_refused'],
   [errorInfo(401, 'UNAUTHENTICATED', 'ACCESS_TOKEN_EXPIRED'), 'google_token_refused'],
   [apiError(401, 'required', 'Login Required.'), 'google_authorization_lost'],
@@ -544,6 +560,16 @@ test('passes on the wait that Google asks for, within bounds', async () => {
   }
 })
 
+test('hides the access token that an answer repeats', async () => {
+  const access_token = 'canary-access-token'
+  const report = await ask({
+    token: () => ({ status: 200, body: { access_token } }),
+    api: (_, __, headers) => apiError(403, 'forbidden', `${headers.authorization} and ${access_token}`),
+  })
+  assertCause(report, 'users', 'google_admin_not_authorized')
+  assert.doesNotMatch(JSON.stringify(report), /canary/)
+})
+
 test('does not mind an expires_in that makes no sense', async () => {
   for (const expires_in of [0, -1, 1e12, '3599', null]) {
     const report = await ask({
@@ -581,6 +607,30 @@ test('tells what is wrong with the administrator', async () => {
     root.warnings.map(({ code }) => code),
     ['google_admin_is_super'],
   )
+})
+
+test('is valid by the lists where what answers does not know single users', async () => {
+  for (const unknown of [{ status: 404, body: '<html>' }, apiError(404, 'notFound', 'Not Found')]) {
+    const single = (path: string) => (path.startsWith('users/') ? unknown : undefined)
+    assert.equal((await ask({ api: single })).verdict, 'valid')
+    const withoutList = await ask({
+      api: (path) => (path === 'users' ? { status: 503, body: '' } : single(path)),
+    })
+    assert.equal(withoutList.verdict, 'indeterminate')
+  }
+})
+
+test('reads members with the scope for groups where that alone is delegated', async () => {
+  const report = await ask({ token: only(scopes.users, scopes.groups) })
+  assert.equal(report.verdict, 'valid')
+  assert.equal(checkOf(report, 'memberships').status, 'passed')
+  const unclear = await ask({
+    token: (scope, _, isOneOfMany) => {
+      if (scope === scopes.memberships) return unauthorizedClient
+      return scope === scopes.groups && !isOneOfMany ? { status: 503, body: '' } : undefined
+    },
+  })
+  assertCause(unclear, 'scope_memberships', 'google_unavailable')
 })
 
 test('names the project in which the Admin SDK is off, and where to switch it on', async () => {
@@ -666,6 +716,69 @@ const ownership: [string, Script, 'passed' | GoogleCause, string?][] = [
     {
       api: (path) =>
         path.startsWith('customer/my_customer/domain') ? apiError(404, 'notFound', 'Not Found') : undefined,
+    },
+    'passed',
+  ],
+  [
+    'what answers knows no domains at all, not even by a document, and users prove it',
+    {
+      api: (path) =>
+        path.startsWith('customer/my_customer/domain') ? { status: 404, body: '<html>' } : undefined,
+    },
+    'passed',
+  ],
+  [
+    'the path of one domain is unknown, and the list of domains holds it',
+    {
+      api: (path) =>
+        path === 'customer/my_customer/domains'
+          ? { status: 200, body: { domains: [{ domainName: 'Example.com', verified: true }] } }
+          : path.startsWith(domainPath)
+            ? { status: 404, body: '<html>' }
+            : undefined,
+    },
+    'passed',
+  ],
+  [
+    'the path of one domain is unknown, and the list of domains lacks it',
+    {
+      api: (path) =>
+        path === 'customer/my_customer/domains'
+          ? { status: 200, body: { domains: [{ domainName: 'other.com', verified: true }] } }
+          : path.startsWith(domainPath)
+            ? { status: 404, body: '<html>' }
+            : undefined,
+    },
+    'google_domain_not_owned',
+  ],
+  [
+    'the domain is an alias that the list of domains alone tells of',
+    {
+      api: (path) =>
+        path === 'customer/my_customer/domains'
+          ? {
+              status: 200,
+              body: {
+                domains: [
+                  {
+                    domainName: 'other.com',
+                    verified: true,
+                    domainAliases: [null, { domainAliasName: 'example.com', verified: true }],
+                  },
+                ],
+              },
+            }
+          : path.startsWith(domainPath)
+            ? noDomain
+            : undefined,
+    },
+    'passed',
+  ],
+  [
+    'it is not said whether the domain was verified, and users prove it',
+    {
+      api: (path) =>
+        path.startsWith(domainPath) ? { status: 200, body: { domainName: 'example.com' } } : undefined,
     },
     'passed',
   ],

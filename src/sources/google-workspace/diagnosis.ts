@@ -1,5 +1,5 @@
 /** What failures of Google Workspace mean: how Google's words lead to a cause. */
-import type { SourceError } from '../../outbound/source-error.ts'
+import { SourceError } from '../../outbound/source-error.ts'
 import { causeOf, type Diagnosis } from '../cause.ts'
 import { diagnoseCommon } from '../common-causes.ts'
 import { scopes } from './access.ts'
@@ -73,6 +73,13 @@ export const mayConcernOneScope = (error: SourceError) =>
   isScopeRefusal(error) ||
   error.providerCode === 'admin_policy_enforced' ||
   error.providerCode === 'invalid_scope'
+
+/** Whether the answer is a 404 about the path itself, which says nothing of what was asked about. */
+export function isUnknownToWhatAnswers(error: unknown): boolean {
+  if (!(error instanceof SourceError) || error.status !== 404) return false
+  const code = codeOf(error)
+  return code === 'google_unrecognised_refusal' || code === 'google_unexpected_response'
+}
 
 /** Whether a refused token may be the administrator's fault or the key's: only asking without the administrator tells. */
 export const isAmbiguousGrant = (error: SourceError) => codeOf(error) === 'google_grant_refused'
@@ -174,8 +181,9 @@ function directoryCause(error: SourceError): GoogleCause {
     if (about === 'domain') return 'google_domain_not_owned'
     // "Resource Not Found: domain"; other words are about the path, which says nothing of the domain.
     if (about === 'domain_entry' && /domain/i.test(words)) return 'google_domain_not_owned'
-    if (about === 'administrator')
-      return /domain/i.test(words) ? 'google_not_a_workspace' : 'google_admin_not_found'
+    if (about === 'administrator' && /domain/i.test(words)) return 'google_not_a_workspace'
+    // "Resource Not Found: userKey"; as above, other words are about the path.
+    if (about === 'administrator' && /user/i.test(words)) return 'google_admin_not_found'
     if (about === 'customer' && /domain not found|customer doesn.?t exist/i.test(words))
       return 'google_not_a_workspace'
   }

@@ -2,7 +2,8 @@
 import { SourceError } from '../../outbound/source-error.ts'
 import type { Outcome } from '../source.ts'
 import { scopes } from './access.ts'
-import { codeOf, isScopeRefusal } from './diagnosis.ts'
+import { isObject, itemsOf } from './client.ts'
+import { codeOf, isScopeRefusal, isUnknownToWhatAnswers } from './diagnosis.ts'
 import { ended, missingScopes } from './outcome.ts'
 import { type GoogleSession, listUsers } from './session.ts'
 
@@ -22,7 +23,7 @@ function isAboutTheProof(error: SourceError): boolean {
   return (
     code === 'google_admin_not_authorized' ||
     code === 'google_scope_insufficient' ||
-    (code === 'google_unrecognised_refusal' && error.status === 404)
+    isUnknownToWhatAnswers(error)
   )
 }
 
@@ -63,17 +64,53 @@ const owns = (domain: string, organization?: string): Outcome => ({
   subject: { domain, ...(organization !== undefined && { organization }) },
 })
 
-async function proveByDomain(session: GoogleSession, domain: string): Promise<Outcome> {
+async function proveByDomain(session: GoogleSession, domain: string): Promise<Outcome | undefined> {
   try {
     return await verifiedOf(session, domain, 'domains', 'domainName')
   } catch (error) {
-    if (!(error instanceof SourceError) || codeOf(error) !== 'google_domain_not_owned') throw error
+    if (isUnknownToWhatAnswers(error)) return proveByListOfDomains(session, domain)
+    if (!isNoDomain(error)) throw error
     // Google keeps the aliases of domains in a list of their own.
-    return verifiedOf(session, domain, 'domainaliases', 'domainAliasName').catch((thrown: unknown) => {
-      const isMissing = thrown instanceof SourceError && thrown.status === 404
-      throw isMissing ? error : thrown
-    })
+    try {
+      return await verifiedOf(session, domain, 'domainaliases', 'domainAliasName')
+    } catch (thrown) {
+      if (isNoDomain(thrown)) throw error
+      if (!isUnknownToWhatAnswers(thrown)) throw thrown
+      // The list of domains holds their aliases, too.
+      return proveByListOfDomains(session, domain).catch((last: unknown) => {
+        throw isUnknownToWhatAnswers(last) ? error : last
+      })
+    }
   }
+}
+
+const isNoDomain = (error: unknown) =>
+  error instanceof SourceError && codeOf(error) === 'google_domain_not_owned'
+
+/** @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/domains/list */
+async function proveByListOfDomains(session: GoogleSession, domain: string): Promise<Outcome | undefined> {
+  const operation = 'read the domains'
+  const body = await session.read('domains', {
+    operation,
+    about: 'customer',
+    path: 'customer/my_customer/domains',
+    query: { fields: 'kind,domains(domainName,verified,domainAliases(domainAliasName,verified))' },
+  })
+  const list = { kind: 'admin#directory#domains', member: 'domains', texts: ['domainName'] }
+  const entry = itemsOf(body, list, operation)
+    .flatMap((item) => [item, ...(Array.isArray(item.domainAliases) ? item.domainAliases : [])])
+    .filter(isObject)
+    .find((item) => [item.domainName, item.domainAliasName].some((name) => isName(name, domain)))
+  if (entry === undefined) return ended(session, 'google_domain_not_owned')
+  return judged(session, domain, entry.verified)
+}
+
+const isName = (name: unknown, domain: string) => typeof name === 'string' && name.toLowerCase() === domain
+
+/** Undefined where it is not said whether the domain was verified: another proof has to tell. */
+function judged(session: GoogleSession, domain: string, verified: unknown): Outcome | undefined {
+  if (typeof verified !== 'boolean') return undefined
+  return verified ? owns(domain) : ended(session, 'google_domain_unverified')
 }
 
 async function verifiedOf(
@@ -81,7 +118,7 @@ async function verifiedOf(
   domain: string,
   collection: 'domains' | 'domainaliases',
   nameMember: 'domainName' | 'domainAliasName',
-): Promise<Outcome> {
+): Promise<Outcome | undefined> {
   const operation = collection === 'domains' ? 'read the domain' : 'read the domain alias'
   const found = await session.read('domains', {
     operation,
@@ -89,10 +126,9 @@ async function verifiedOf(
     path: `customer/my_customer/${collection}/${encodeURIComponent(domain)}`,
     query: { fields: `kind,${nameMember},verified` },
   })
-  const name = found[nameMember]
-  if (typeof name !== 'string' || name.toLowerCase() !== domain || typeof found.verified !== 'boolean')
+  if (!isName(found[nameMember], domain))
     throw new SourceError({ code: 'unexpected_response', operation, status: 200 })
-  return found.verified ? owns(domain) : ended(session, 'google_domain_unverified')
+  return judged(session, domain, found.verified)
 }
 
 /** The organisation shows its primary domain alone: another one is not disproved by it. */

@@ -3,7 +3,7 @@ import { SourceError } from '../../outbound/source-error.ts'
 import type { SourceTools, Target } from '../source.ts'
 import { requestToken, type ScopeName, scopes } from './access.ts'
 import { type DirectoryRequest, isText, itemsOf, readDirectory, tokenOperation } from './client.ts'
-import { mayConcernOneScope } from './diagnosis.ts'
+import { isScopeRefusal, isUnknownToWhatAnswers, mayConcernOneScope } from './diagnosis.ts'
 import { canonicalDomain, type GoogleCredentials, type KeyReading, readPrivateKey } from './secrets.ts'
 
 /** The administrator as the directory shows it. */
@@ -61,13 +61,31 @@ function once<V, K = void>(ask: (key: K) => Promise<V>): (key: K) => Promise<V> 
 }
 
 /**
+ * Scopes that open what another does, and more.
+ *
+ * @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/members/list#authorization-scopes
+ */
+const widerScopes: Partial<Record<ScopeName, ScopeName>> = { memberships: 'groups' }
+
+/**
  * Tokens by scope. One token for all scopes is asked for first: where everything is delegated, or the key is no
  * good, that one request settles it. Google refuses it as a whole when a single scope is not delegated; then each
  * scope is asked for alone, side by side.
  */
 function openTokens(request: (scope: string) => Promise<string>): (scope: ScopeName) => Promise<string> {
   const whole = once(() => request(Object.values(scopes).join(' ')))
-  const single = once((scope: ScopeName) => request(scopes[scope]))
+  const alone = once((scope: ScopeName) => request(scopes[scope]))
+  const single = async (scope: ScopeName): Promise<string> => {
+    try {
+      return await alone(scope)
+    } catch (error) {
+      const wider = widerScopes[scope]
+      if (wider === undefined || !(error instanceof SourceError) || !isScopeRefusal(error)) throw error
+      return alone(wider).catch((thrown: unknown) => {
+        throw thrown instanceof SourceError && isScopeRefusal(thrown) ? error : thrown
+      })
+    }
+  }
   return async (scope) => {
     try {
       return await whole()
@@ -112,7 +130,14 @@ export function openSession(target: Target<GoogleCredentials>, tools: SourceTool
       about: 'administrator',
       path: `users/${encodeURIComponent(credentials.adminEmail ?? '')}`,
       query: { fields: 'kind,id,primaryEmail,isAdmin,isDelegatedAdmin,suspended,archived,customerId' },
+    }).catch(async (error: unknown) => {
+      if (!isUnknownToWhatAnswers(error)) throw error
+      // Tokens are issued for active accounts only, and the list is open to administrators only.
+      await firstUsers().catch(() => Promise.reject(error))
+      return undefined
     })
+    if (user === undefined)
+      return { isSuper: undefined, isDelegated: undefined, isActive: true, customerId: undefined }
     if (!isText(user.id) || !isText(user.primaryEmail))
       throw new SourceError({ code: 'unexpected_response', operation, status: 200 })
     return {

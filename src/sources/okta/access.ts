@@ -3,7 +3,7 @@ import * as oauth from 'oauth4webapi'
 import { fetchThrough } from '../../outbound/fetch.ts'
 import type { HttpClient } from '../../outbound/http.ts'
 import { SourceError } from '../../outbound/source-error.ts'
-import type { Challenge, Heard } from './answers.ts'
+import { type Challenge, type Heard, refusalOf } from './answers.ts'
 import { type AccessToken, listenTo, proofsOf, type ServiceApp, TokenRequester } from './token-request.ts'
 
 /** Sends a GET to the API, authorised; `scope` is what a service app needs for it. */
@@ -129,7 +129,7 @@ class ServiceAppAccess implements Access {
     if (token === undefined) throw this.#missing(request)
     const first = await this.#ask(request, token)
     // Okta's API asks for no nonce at present; RFC 9449 section 9 lets it begin to at any time.
-    return token.isBound && first.challenge?.error === 'use_dpop_nonce' ? this.#ask(request, token) : first
+    return token.isBound && isNonceWanted(first) ? this.#ask(request, token) : first
   }
 
   async #ask({ operation, url }: ApiRequest, token: AccessToken): Promise<Heard> {
@@ -160,6 +160,11 @@ class ServiceAppAccess implements Access {
     })
   }
 }
+
+/** Said in the challenge, or as at the token endpoint in the body. */
+const isNonceWanted = (heard: Heard) =>
+  (heard.answer.status === 400 || heard.answer.status === 401) &&
+  refusalOf(heard, '', '').providerCode === 'use_dpop_nonce'
 
 function challengeIn(challenges: readonly oauth.WWWAuthenticateChallenge[]): Challenge {
   const {

@@ -77,9 +77,12 @@ function wordsOf(heard: Heard): Words | undefined {
   )
 }
 
+/** No real token is this short; hiding a shorter text would tear Okta's codes apart. In characters. */
+const shortestToken = 8
+
 /** The request's own secrets are hidden by whoever runs the checks; an access token is known only here. */
 function concealed(words: Words | undefined, { accessToken }: Heard): Words | undefined {
-  if (words === undefined || accessToken === undefined) return words
+  if (words === undefined || accessToken === undefined || accessToken.length < shortestToken) return words
   const conceal = (text: string) => text.replaceAll(accessToken, '[redacted]')
   const { providerCode, providerMessage } = words
   return {

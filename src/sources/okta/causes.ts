@@ -351,6 +351,14 @@ export const causes = {
       'Use a service account or a service app with the role Read-only Administrator, or a custom role that only views.',
     docs: rolesDocs,
   }),
+  okta_organization_untold: no({
+    title: 'The organisation tells nothing of itself',
+    explanation:
+      'The API answers, but the public document with the ID and the address of the organisation is not there.',
+    remedy:
+      'Check that the domain is the address which the Admin Console shows in the menu of the signed-in user.',
+    docs: domainDocs,
+  }),
   okta_partial_groups: no({
     title: 'The credentials see only a part of the groups',
     explanation:

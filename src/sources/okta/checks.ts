@@ -96,12 +96,18 @@ const organizationCheck: OktaCheck = {
   id: 'organization',
   stage: 'access',
   title: 'Organisation exists',
-  proves: 'The host answers as an Okta organisation and tells its ID.',
+  proves: 'The host answers as an Okta organisation.',
   required: true,
   after: ['credentials', 'domain', 'custom_domain'],
-  async run({ organization }) {
-    const { id } = await organization()
-    return { status: 'passed', subject: { organization: cleanText(id, 80) } }
+  async run(session) {
+    try {
+      const { id } = await session.organization()
+      return { status: 'passed', subject: { organization: cleanText(id, 80) } }
+    } catch (error) {
+      if (!isMissing(error)) throw error
+      await mustAnswer(session, error)
+      return { status: 'passed', warnings: [cause('okta_organization_untold').cause] }
+    }
   },
 }
 
@@ -119,13 +125,9 @@ const accessCheck: OktaCheck = {
   },
   required: true,
   after: ['credentials', 'domain', 'custom_domain'],
-  async run({ credentials, api, owner }) {
-    if (credentials.kind === 'service_app') {
-      await api()
-      return { status: 'passed', subject: { principal: credentials.clientId } }
-    }
-    const { id, login } = await owner()
-    return { status: 'passed', subject: { principal: cleanText(login ?? id, 200) } }
+  async run(session) {
+    const principal = await accepted(session)
+    return { status: 'passed', ...(principal !== undefined && { subject: { principal } }) }
   },
 }
 
@@ -139,7 +141,13 @@ const identityCheck: OktaCheck = {
   after: ['organization', 'access'],
   async run({ host, organization }) {
     // A token or app is known to its own organisation alone, so that whoever accepts it at this host is that one.
-    const [asked, { canonicalHost }] = await Promise.all([host(), organization()])
+    const [asked, canonicalHost] = await Promise.all([
+      host(),
+      organization().then(
+        (told) => told.canonicalHost,
+        (error: unknown) => (isMissing(error) ? undefined : Promise.reject(error)),
+      ),
+    ])
     // Okta is known to leave the link out: https://github.com/okta/terraform-provider-okta/issues/1804
     if (canonicalHost === undefined || canonicalHost === asked) return { status: 'passed' }
     return ended(
@@ -433,6 +441,38 @@ export const checks: readonly OktaCheck[] = [
   organizationStatusCheck,
   rateLimitCheck,
 ]
+
+/** Nothing is at this path: neither a document nor a refusal. */
+const isMissing = (error: unknown): error is SourceError =>
+  error instanceof SourceError && error.code === 'refused' && error.status === 404
+
+/** Whose credentials were accepted; undefined where users can be read and the owner of the token cannot. */
+async function accepted({ credentials, api, owner, users }: OktaSession): Promise<string | undefined> {
+  if (credentials.kind === 'service_app') {
+    await api()
+    return credentials.clientId
+  }
+  try {
+    const { id, login } = await owner()
+    return cleanText(login ?? id, 200)
+  } catch (error) {
+    if (!isMissing(error)) throw error
+    await users().catch((thrown: unknown) => Promise.reject(isMissing(thrown) ? error : thrown))
+    return undefined
+  }
+}
+
+/** Whoever accepts the credentials, or refuses them in Okta's words, is an organisation, even if it tells nothing of itself. */
+async function mustAnswer(session: OktaSession, missing: SourceError): Promise<void> {
+  try {
+    await accepted(session)
+  } catch (error) {
+    if (isMissing(error)) throw missing
+    const isOktas =
+      error instanceof SourceError && error.code === 'refused' && error.providerCode !== undefined
+    if (!isOktas) throw error
+  }
+}
 
 async function problemOf({ credentials, key }: OktaSession): Promise<Diagnosis | undefined> {
   if (credentials.kind === 'api_token') {

@@ -202,13 +202,40 @@ const invalidClient: readonly (readonly [words: string, cause: string])[] = [
 
 const rows: readonly Row[] = [
   // The organisation
-  ['an HTML 404', { [organization]: page }, apiToken, 'organization', 'okta_organization_not_found'],
   [
-    'a JSON 404',
-    { [organization]: api(404, 'E0000007') },
+    'an HTML 404 whatever is asked',
+    { [organization]: page, [me]: page, [users]: page },
     apiToken,
     'organization',
     'okta_organization_not_found',
+  ],
+  [
+    'a JSON 404 whatever is asked',
+    { [organization]: api(404, 'E0000007'), [me]: api(404, 'E0000007'), [users]: api(404, 'E0000007') },
+    apiToken,
+    'organization',
+    'okta_organization_not_found',
+  ],
+  [
+    'a 404 whatever an app asks',
+    { [organization]: page, [token]: page },
+    serviceApp,
+    'organization',
+    'okta_organization_not_found',
+  ],
+  [
+    'a 404, and an outage of the API',
+    { [organization]: page, [me]: { status: 500 } },
+    apiToken,
+    'organization',
+    'okta_unavailable',
+  ],
+  [
+    'a dead token where neither the organisation nor the owner can be looked up',
+    { [organization]: page, [me]: page, [users]: api(401, 'E0000011') },
+    apiToken,
+    'access',
+    'okta_token_rejected',
   ],
   [
     'an HTML page with 200',
@@ -283,7 +310,7 @@ const rows: readonly Row[] = [
     'access',
     'okta_organization_deactivated',
   ],
-  ['an HTML 404 of the API', { [me]: page }, apiToken, 'access', 'okta_unexpected_response'],
+  ['an HTML 404 of the API', { [me]: page, [users]: page }, apiToken, 'access', 'okta_unexpected_response'],
   [
     'a page with 200 instead of the owner',
     { [me]: { status: 200, body: '<html>' } },
@@ -703,6 +730,46 @@ test('the answers that the rows vary are those of valid credentials', async () =
   }
 })
 
+test('is valid by the reads where neither the organisation nor the owner of the token can be looked up', async () => {
+  for (const missing of [page, { status: 404 }, api(404, 'E0000007')]) {
+    const withToken = await report({ [organization]: missing, [me]: missing }, apiToken)
+    assert.equal(withToken.verdict, 'valid')
+    assert.equal(withToken.subject.principal, undefined)
+    assert.ok(withToken.warnings.some(({ code }) => code === 'okta_organization_untold'))
+    assert.equal((await report({ [organization]: missing }, serviceApp)).verdict, 'valid')
+  }
+})
+
+test('is valid when the token response leaves its type out', async () => {
+  assert.equal((await report({ [token]: ok({ access_token: 'a' }) }, serviceApp)).verdict, 'valid')
+})
+
+test('binds reads to a nonce as well, whether it is demanded in the challenge or in the body', async () => {
+  const nonceOf = ({ headers }: SeenRequest) => {
+    const [, claims = ''] = String(headers.dpop ?? '').split('.')
+    return claims === '' ? undefined : JSON.parse(Buffer.from(claims, 'base64url').toString()).nonce
+  }
+  const issuing = (request: SeenRequest): Answer =>
+    request.headers.dpop === undefined
+      ? oauth(400, 'invalid_dpop_proof', 'The DPoP proof JWT header is missing.')
+      : ok({ access_token: 'x', token_type: 'DPoP' })
+  const demands: readonly Answer[] = [
+    { ...oauth(400, 'use_dpop_nonce', 'words'), headers: { 'dpop-nonce': 'r1' } },
+    {
+      status: 401,
+      body: '',
+      headers: { 'www-authenticate': 'DPoP error="use_dpop_nonce"', 'dpop-nonce': 'r1' },
+    },
+  ]
+  for (const demand of demands) {
+    const { verdict } = await report(
+      { [token]: issuing, [users]: (request) => (nonceOf(request) === 'r1' ? ok([user]) : demand) },
+      serviceApp,
+    )
+    assert.equal(verdict, 'valid')
+  }
+})
+
 test('survives whatever answers in place of Okta, and never finds credentials valid by it', async () => {
   const answer = fc.record({
     status: fc.oneof({ weight: 2, arbitrary: fc.constant(200) }, fc.integer({ min: 200, max: 599 })),
@@ -746,7 +813,10 @@ test('survives whatever answers in place of Okta, and never finds credentials va
         if (!isSafe) return
         const secrets = where === token ? serviceApp : where === me ? apiToken : either
         const { verdict } = await report({ [where]: instead }, secrets)
-        const isRead = where === members && instead.status === 200 && Array.isArray(instead.body)
+        const isRead =
+          (where === members && instead.status === 200 && Array.isArray(instead.body)) ||
+          // What tells about the credentials only, and is not there, is made up for by the reads.
+          ((where === organization || where === me) && instead.status === 404)
         if (!isRead) assert.notEqual(verdict, 'valid')
       },
     ),
@@ -964,6 +1034,17 @@ test('hides tokens that an answer repeats, in whichever form', async () => {
     assert.doesNotMatch(text, /canary-access-token/)
     assert.equal(text.includes(apiToken.api_token), false)
   }
+})
+
+test('a token too short to be one does not tear the words of a refusal apart', async () => {
+  const { checks } = await report(
+    {
+      [token]: ok({ access_token: 'a', token_type: 'Bearer' }),
+      [users]: oauth(403, 'access_denied', 'words'),
+    },
+    serviceApp,
+  )
+  assert.equal(checks.find(({ id }) => id === 'users')?.cause?.code, 'okta_access_denied')
 })
 
 test('asks with a fresh assertion for every try, for exactly the token URL', async () => {

@@ -89,11 +89,11 @@ export class TokenRequester {
     }
 
     const body = bodyOf({ answer }, tokenOperation, asked)
-    if (!isRecord(body) || !isText(body.access_token) || !isText(body.token_type))
-      throw unexpected(tokenOperation, asked)
+    if (!isRecord(body) || !isText(body.access_token)) throw unexpected(tokenOperation, asked)
     // RFC 6749 appendix A.12; anything else could not be sent back.
     if (!/^[\x21-\x7e]+$/.test(body.access_token)) throw unexpected(tokenOperation, asked)
-    const type = body.token_type.toLowerCase()
+    // RFC 6749 section 5.1 demands the type; where it is left out, the reads tell whether it is the usual one.
+    const type = isText(body.token_type) ? body.token_type.toLowerCase() : (body.token_type ?? 'bearer')
     if (type !== 'bearer' && !(type === 'dpop' && this.#isProofNeeded))
       throw unexpected(tokenOperation, asked)
     const { scope } = body
