@@ -506,15 +506,15 @@ test('planted secrets are in no table, log, backup, metric or answer, in no form
     assert.equal((await second.ask('DELETE', `${configsPath}/${id}`)).status, 204)
   await second.ask('GET', '/metrics')
   keep(await second.server.stop())
-  for (const args of [
+  const looks = [
     ['audit', 'export'],
     ['vault', 'unsealed', '--since', 'now-1h', '--json'],
     ['webhooks', 'deliveries', '--json'],
     ['registrations', 'list', '--json'],
     ['doctor', '--offline', '--json'],
     ['rotate-key', '--retire', vaultKeys.old.split(':')[0] ?? ''],
-  ])
-    await run(args, both)
+  ]
+  await Promise.all(looks.map((args) => run(args, both)))
 
   // Settings that are wrong.
   const wrongKey = `${vaultKeys.new.split(':')[0]}:${randomBytes(32).toString('base64')}`
@@ -531,11 +531,10 @@ test('planted secrets are in no table, log, backup, metric or answer, in no form
     { CREDENCE_VAULT_KEY: vaultKeys.new, DATABASE_URL: `postgres://u:${password}@127.0.0.1:1/x` },
     { CREDENCE_VAULT_KEY: vaultKeys.new, DATABASE_URL: `postgres://u:${password}@[bad/x y` },
   ]
-  for (const environment of wrongSettings) {
-    const ended = await runCommand(t, ['serve', '--port', '0', '--data-dir', dataDir], {
-      ...settings,
-      ...environment,
-    })
+  const refusals = wrongSettings.map((environment) =>
+    runCommand(t, ['serve', '--port', '0', '--data-dir', dataDir], { ...settings, ...environment }),
+  )
+  for (const ended of await Promise.all(refusals)) {
     assert.notEqual(ended.code, 0)
     keep(ended)
   }

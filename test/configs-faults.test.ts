@@ -1,8 +1,10 @@
 /** Configurations when things go wrong at the worst moment: lost databases, late verdicts, broken envelopes, many hands at once, hostile input. */
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { type TestContext, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import fc from 'fast-check'
+import { systemRequester } from '../src/configs/requester.ts'
 import { createAcme } from './acme-source.ts'
 import { type Answer, type ConfigsServerOptions, startConfigsServer } from './configs-server.ts'
 
@@ -336,4 +338,44 @@ test('a server that validates all it can says so, and takes it for no attempt', 
   acme.release()
   ok(await creating)
   assert.equal((await client.call('POST', `/${id}/validate`)).status, 200)
+})
+
+test('an activation goes on as long as somebody waits for it, and no longer', async (t) => {
+  const acme = createAcme()
+  const { operator } = acme.source
+  assert.ok(operator !== undefined)
+  const source = {
+    ...acme.source,
+    operator: { ...operator, needed: ({ apiToken }: { apiToken?: string | undefined }) => !apiToken },
+  }
+  const server = await startConfigsServer(t, {
+    outbound: acme.outbound,
+    sources: [source],
+    operator: () => [{ attributes: {}, domains: ['a.example'], entry: { token: 'hang' } }],
+  })
+  const { organization } = await server.client()
+  const activate = (signal: AbortSignal) =>
+    server.configs.activate({ ...systemRequester(organization), signal }, 'acme', {})
+  const joined = async (...waiting: AbortController[]) => {
+    while (waiting.some(({ signal }) => getEventListeners(signal, 'abort').length === 0)) await turn()
+  }
+  const [first, second, third, fourth] = [1, 2, 3, 4].map(() => new AbortController())
+  assert.ok(first && second && third && fourth)
+
+  const unwanted = [first, second].map(({ signal }) => assert.rejects(activate(signal), /not_proven/))
+  await joined(first, second)
+  await reached(acme, 'hang')
+  first.abort()
+  second.abort()
+  await Promise.all(unwanted)
+
+  acme.reached.splice(0)
+  const made = Promise.all([third, fourth].map(({ signal }) => activate(signal)))
+  await joined(third, fourth)
+  await reached(acme, 'hang')
+  third.abort()
+  acme.release()
+  const [one, other] = await made
+  assert.equal(one?.id, other?.id)
+  assert.equal(acme.reached.length, 1)
 })

@@ -17,12 +17,14 @@ export function plantSecrets(): PlantedSecrets {
   /** What betrays a secret, and the words for it. */
   const traces = new Map<string, string>()
   const names = new Set<string>()
+  let index: Index | undefined
   return {
     count: () => names.size,
     add(name, secret) {
       if (secret.length < 2 * shortestPart) throw new Error(`${name} is too short to be looked for in halves`)
       if (names.has(name)) throw new Error(`${name} was planted before`)
       names.add(name)
+      index = undefined
       const pieces =
         secret.length <= 2 * pieceLength
           ? [secret]
@@ -41,7 +43,8 @@ export function plantSecrets(): PlantedSecrets {
     },
     foundIn(text) {
       const bytes = typeof text === 'string' ? Buffer.from(text) : text
-      return [...search(bytes, traces)]
+      index ??= indexOf(traces)
+      return [...search(bytes, index)].map((trace) => traces.get(trace) ?? '')
     },
   }
 }
@@ -74,22 +77,32 @@ function* spellingsOf(text: string): Iterable<readonly [string, string]> {
  * Thousands of traces are looked for in one pass: every run of bytes as long as the shortest trace is hashed, and what
  * has the hash of a trace's beginning is compared with it.
  */
-function* search(bytes: Buffer, traces: ReadonlyMap<string, string>): Iterable<string> {
-  const byHash = Map.groupBy(traces.keys(), (trace) => hashOf(Buffer.from(trace)))
+interface Index {
+  readonly byHash: ReadonlyMap<number, readonly string[]>
   /** Says of most hashes that they are no trace's. */
+  readonly mayBe: Uint8Array
+}
+
+function indexOf(traces: ReadonlyMap<string, string>): Index {
+  const byHash = Map.groupBy(traces.keys(), (trace) => hashOf(Buffer.from(trace)))
   const mayBe = new Uint8Array(1 << 20)
   for (const hash of byHash.keys()) mayBe[hash >>> 12] = 1
+  return { byHash, mayBe }
+}
+
+function search(bytes: Buffer, { byHash, mayBe }: Index): ReadonlySet<string> {
   const found = new Set<string>()
   let hash = 0
   for (let end = 1; end <= bytes.length; end += 1) {
-    hash = Math.imul(hash, base) + (bytes[end - 1] ?? 0)
-    if (end > shortestPart) hash -= Math.imul(bytes[end - 1 - shortestPart] ?? 0, leaving)
-    if (end < shortestPart || mayBe[hash >>> 12] === 0) continue
+    hash = (Math.imul(hash, base) + (bytes[end - 1] as number)) | 0
+    if (end < shortestPart) continue
     const start = end - shortestPart
+    if (start > 0) hash = (hash - Math.imul(bytes[start - 1] as number, leaving)) | 0
+    if (mayBe[hash >>> 12] === 0) continue
     for (const trace of byHash.get(hash >>> 0) ?? [])
       if (bytes.subarray(start, start + Buffer.byteLength(trace)).equals(Buffer.from(trace))) found.add(trace)
   }
-  for (const trace of found) yield traces.get(trace) ?? ''
+  return found
 }
 
 const base = 0x01000193

@@ -37,7 +37,7 @@ interface Wanted {
 export function createActivation(parts: ConfigsParts, create: Configs['create']): Activation {
   const { database, sources, operatorRegistrations, now } = parts
   /** Configurations being made: whoever asks for the same meanwhile gets the same. */
-  const underWay = new Map<string, Promise<ConfigRow>>()
+  const underWay = new Map<string, Making>()
 
   const activate: Activation['activate'] = async (
     requester,
@@ -50,11 +50,16 @@ export function createActivation(parts: ConfigsParts, create: Configs['create'])
     if (found !== undefined) return found
 
     const key = JSON.stringify([requester.organization.id, source.integrationType, wanted])
+    const { signal, ...lasting } = requester
     const joined = underWay.get(key)
-    if (joined !== undefined) return joined
-    const making = make(requester, source, wanted, { name, settings }).finally(() => underWay.delete(key))
+    if (joined?.isWanted()) return joined.join(signal)
+    const making = beginMaking((wantedStill) =>
+      make({ ...lasting, signal: wantedStill }, source, wanted, { name, settings }).finally(() => {
+        if (underWay.get(key) === making) underWay.delete(key)
+      }),
+    )
     underWay.set(key, making)
-    return making
+    return making.join(signal)
   }
 
   /** Finds what is wanted, active ones first, and enables it. */
@@ -100,10 +105,8 @@ export function createActivation(parts: ConfigsParts, create: Configs['create'])
       throw nothing(
         `This server's operator has bound no domain to your organisation: ask for it, or create a configuration with secrets of your own.`,
       )
-    // Others wait for this one: it must not end because the first of them has gone.
-    const { signal: _, ...lasting } = requester
     try {
-      return await create(lasting, {
+      return await create(requester, {
         integrationType: source.integrationType,
         domain,
         name: name ?? `${source.title} ${domain}`,
@@ -147,6 +150,33 @@ export function createActivation(parts: ConfigsParts, create: Configs['create'])
   }
 
   return { activate, deactivate }
+}
+
+/** A configuration that is being made, and whoever waits for it. */
+interface Making {
+  isWanted(): boolean
+  /** @param signal ends the waiting of this one; when nobody waits any longer, the making ends too */
+  join(signal: AbortSignal | undefined): Promise<ConfigRow>
+}
+
+/** It must not end because the first of those who wait has gone. */
+function beginMaking(make: (wantedStill: AbortSignal) => Promise<ConfigRow>): Making {
+  const unwanted = new AbortController()
+  const made = make(unwanted.signal)
+  let waiting = 0
+  return {
+    isWanted: () => !unwanted.signal.aborted,
+    join(signal) {
+      waiting += 1
+      const leave = () => {
+        waiting -= 1
+        if (waiting === 0) unwanted.abort()
+      }
+      if (signal?.aborted) leave()
+      else signal?.addEventListener('abort', leave, { once: true })
+      return made
+    },
+  }
 }
 
 /** What older clients send in place of a domain they do not know. */

@@ -24,10 +24,7 @@ const nameSchema = z
   .max(longestName, `expected a text of 1 to ${longestName} characters`)
   .regex(/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u, `expected a text of 1 to ${longestName} characters`)
   // Those that turn the direction of what follows are kept out too: a list of names must not read as another.
-  .regex(
-    /^[^\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]*$/u,
-    'expected a text without control characters',
-  )
+  .regex(/^[^\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]*$/u, 'expected a text without control characters')
   .meta({ description: 'What people call it.', examples: ['Acme, production'] })
 
 const settingsSchema = z.record(z.string(), z.unknown(), expecting('an object without secrets')).meta({
