@@ -88,7 +88,8 @@ export async function openNode(
     createOutbound({
       endpoints: new Map(Object.entries(endpoints).map(([host, origin]) => [host, new URL(origin)])),
       endpointAuthorities: [authority],
-      limits: { customerFailureMs: 500 },
+      // A provider that hangs is waited for by what is specified here, not given up.
+      limits: { customerFailureMs: 60_000 },
     })
   const sources = [expiringAcme(deadly)]
   const schedule = createSchedule(periodMs)
