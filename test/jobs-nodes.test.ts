@@ -76,13 +76,17 @@ test('a verdict that comes when the job is in other hands is not kept, nor told'
   await until(() => world.provider.held() === 1)
   // Another node has begun the job again.
   await world.database.pool.query(
-    `update pgboss.job set retry_count = retry_count + 1 where state = 'active'`,
+    `update pgboss.job set retry_count = retry_count + 1 where state = 'active' and name like 'validation.%'`,
   )
   const before = await world.read(id)
   world.provider.release(401)
   await until(() => /another node has taken a job over/.test(world.log()))
   assert.deepEqual(await world.read(id), before)
-  assert.equal(await world.activeJobs(), 1)
+  // The message of the configuration's making may be on its way as a job of its own.
+  const { rows } = await world.database.pool.query(
+    `select state from pgboss.job where name like 'validation.%'`,
+  )
+  assert.deepEqual(rows, [{ state: 'active' }])
   assert.equal((await world.deliveries()).length, 1)
   assert.deepEqual(await world.audit('integration_config.state'), [])
 })
