@@ -22,8 +22,8 @@ export function exitCodeAfter(error: unknown): number {
   }
   if (error instanceof CouldNotTell) {
     tell(error.message)
-      return exitCodes.unknown
-    }
+    return exitCodes.unknown
+  }
   if (error instanceof Error && 'syscall' in error && error.syscall === 'write' && 'code' in error) {
     tell(`the output could not be written (${error.code})`)
     return exitCodes.unknown
