@@ -1,11 +1,11 @@
 /** How fast a malformed body is refused, compared with the least server there is. */
 import autocannon from 'autocannon'
 import type { BareAnswers } from './bare-process.ts'
-import { type Benchmark, type Bound, type Measurement, measured } from './benchmark.ts'
+import type { Benchmark, Bound, Measurement } from './benchmark.ts'
 import { startChild } from './child.ts'
 import { validatePath } from './rig.ts'
 import type { ServerAnswers } from './server-process.ts'
-import { median } from './statistics.ts'
+import { shareOfBareRate } from './share.ts'
 
 const pairs = 15
 /** Of one measurement, in seconds. */
@@ -56,26 +56,14 @@ export const malformedBody: Benchmark = {
         }
         await rate(bareUrl)
         await rate(url)
-        const bareRates: number[] = []
-        const rates: number[] = []
-        // In turn, so that whatever else the machine does strikes both.
-        for (let pair = 0; pair < pairs; pair++) {
-          bareRates.push(await rate(bareUrl))
-          rates.push(await rate(url))
-        }
-        const shares = rates.map((own, pair) => own / (bareRates[pair] ?? Number.NaN))
-        measurements.push(
-          measured(`${what}: bare route`, 'requests/s', bareRates),
-          measured(`${what}: this server`, 'requests/s', rates),
-          measured(`${what}: share`, '', shares),
-        )
-        bounds.push({
-          what: `${what}: share of the bare route's rate`,
-          value: median(shares),
-          relation: 'at least',
-          limit: leastShare,
-          unit: '',
+        const share = await shareOfBareRate(what, {
+          bare: () => rate(bareUrl),
+          own: () => rate(url),
+          pairs,
+          least: leastShare,
         })
+        measurements.push(...share.measurements)
+        bounds.push(share.bound)
       }
       return {
         measurements,

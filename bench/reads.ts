@@ -1,10 +1,10 @@
 /** How fast stored configurations are read, compared with the least server that runs the same SQL. */
 import autocannon from 'autocannon'
 import type { BareReadsAnswers } from './bare-reads-process.ts'
-import { type Benchmark, type Bound, type Measurement, measured } from './benchmark.ts'
+import type { Benchmark, Bound, Measurement } from './benchmark.ts'
 import { startChild } from './child.ts'
 import type { ReadsAnswers } from './reads-process.ts'
-import { median } from './statistics.ts'
+import { shareOfBareRate } from './share.ts'
 
 const configurations = 100
 const pairs = 7
@@ -42,26 +42,14 @@ export const reads: Benchmark = {
         const addresses = { bare: `${bareUrl}/configs${path}`, own: `${url}${configsPath}${path}` }
         await rate(addresses.bare)
         await rate(addresses.own)
-        const bareRates: number[] = []
-        const rates: number[] = []
-        // In turn, so that whatever else the machine does strikes both.
-        for (let pair = 0; pair < pairs; pair++) {
-          bareRates.push(await rate(addresses.bare))
-          rates.push(await rate(addresses.own))
-        }
-        const shares = rates.map((own, pair) => own / (bareRates[pair] ?? Number.NaN))
-        measurements.push(
-          measured(`${what}: bare route`, 'requests/s', bareRates),
-          measured(`${what}: this server`, 'requests/s', rates),
-          measured(`${what}: share`, '', shares),
-        )
-        bounds.push({
-          what: `${what}: share of the bare route's rate`,
-          value: median(shares),
-          relation: 'at least',
-          limit: leastShare,
-          unit: '',
+        const share = await shareOfBareRate(what, {
+          bare: () => rate(addresses.bare),
+          own: () => rate(addresses.own),
+          pairs,
+          least: leastShare,
         })
+        measurements.push(...share.measurements)
+        bounds.push(share.bound)
       }
       return {
         measurements,
