@@ -18,12 +18,12 @@ function packageIn(t: TestContext, { source = false, build = false, pinned = fal
   }
   const program = (name: string) => `
     const [first, code] = process.argv.slice(2)
-    console.log(JSON.stringify(['${name}', process.execPath, ...process.argv.slice(2)]))
     if (first === 'exit') process.exitCode = Number(code)
     if (first === 'wait') {
       const timer = setInterval(() => {}, 1000)
       process.on('SIGTERM', () => { clearInterval(timer); process.exitCode = 17 })
-    }`
+    }
+    console.log(JSON.stringify(['${name}', process.execPath, ...process.argv.slice(2)]))`
   put('package.json', '{"type":"module"}')
   put('bin/credence.js', '')
   copyFileSync(join(root, 'bin', 'credence.js'), join(folder, 'bin', 'credence.js'))
