@@ -145,9 +145,10 @@ test('however trials come and end, no minute holds more than ten that did not pr
             })
           }),
         )
-        await Promise.resolve()
-        await Promise.resolve()
+        // Whatever is admitted or settled is so before the clock goes on.
+        await new Promise(setImmediate)
         settleUntil(at)
+        await new Promise(setImmediate)
       }
       for (let round = 0; round < steps.length + 2; round += 1) {
         settleUntil(Number.POSITIVE_INFINITY)
