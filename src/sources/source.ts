@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import type { EgressRule, HttpClient } from '../outbound/http.ts'
 import type { SourceError } from '../outbound/source-error.ts'
 import type { Cause, CauseCatalogue, Diagnosis } from './cause.ts'
+import type { EntityReader } from './reading.ts'
 
 /**
  * - `shape`: no network: the key parses, the domain is well formed
@@ -198,6 +199,8 @@ export interface Source<C = unknown, S = unknown> {
   /** The exact hosts a validation of this target may talk to; none when the domain is not well formed. */
   egress(target: Target<C>): readonly EgressRule[]
   open(target: Target<C>, tools: SourceTools): S
+  /** How its entities are read; absent where nothing but validation is possible. */
+  readonly reader?: EntityReader<C, unknown>
   /** What a failure means. Anything the vendor does not document as a "no" is indeterminate. */
   diagnose(error: SourceError, check: Check<S>, target: Target<C>): Diagnosis
 }

@@ -3,6 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { type Kysely, sql, type Transaction } from 'kysely'
 import * as configurations from './migrations/0001-configurations.ts'
 import * as jobs from './migrations/0002-jobs.ts'
+import * as entities from './migrations/0003-entities.ts'
 import {
   DatabaseUnavailable,
   databaseCode,
@@ -22,6 +23,7 @@ export type Migrations = Readonly<Record<string, Migration>>
 export const migrations: Migrations = {
   '0001-configurations': configurations,
   '0002-jobs': jobs,
+  '0003-entities': entities,
 }
 
 /**

@@ -18,6 +18,14 @@ export interface Schema {
   unclear_validations: UnclearValidationTable
   expiry_notices: ExpiryNoticeTable
   rate_windows: RateWindowTable
+  sync_states: SyncStateTable
+  sync_runs: SyncRunTable
+  sync_removals: SyncRemovalTable
+  entity_clocks: EntityClockTable
+  entity_sightings: EntitySightingTable
+  entity_revisions: EntityRevisionTable
+  entity_keys: EntityKeyTable
+  entity_purges: EntityPurgeTable
 }
 
 export interface OrganizationTable {
@@ -175,4 +183,142 @@ export interface RateWindowTable {
   key: string
   window_start: Date
   taken: number
+}
+
+/** Where the syncs of a configuration stand. */
+export interface SyncStateTable {
+  config_id: string
+  organization_id: string
+  paused: Generated<boolean>
+  /** Where each list of an increment goes on, by its name; null before the first full run. */
+  marks: JSONColumnType<Record<string, unknown>> | null
+  /** The configuration's revision that the marks belong to: with other credentials or another domain they count no more. */
+  marks_revision: number | null
+  /** Up to when increments have followed. */
+  incremental_since: Date | null
+  /** When the last full run whose every required list was seen to its end was merged. */
+  complete_at: Date | null
+  next_full_at: Date | null
+  next_incremental_at: Date | null
+  /** Runs in a row that failed. */
+  failures: Generated<number>
+  last_error: JSONColumnType<Record<string, unknown>> | null
+}
+
+export type SyncMode = 'full' | 'incremental'
+export type SyncRunStatus =
+  | 'queued'
+  | 'running'
+  | 'succeeded'
+  | 'failed'
+  | 'quarantined'
+  | 'cancelled'
+  /** Was quarantined, and a later full run has taken its place. */
+  | 'superseded'
+
+export interface SyncRunTable {
+  id: Generated<string>
+  organization_id: string
+  config_id: string
+  mode: SyncMode
+  dry_run: Generated<boolean>
+  status: Generated<SyncRunStatus>
+  /** As an actor in the audit trail. */
+  requested_by: string
+  reason: string
+  requested_at: CreatedAt
+  started_at: Date | null
+  ended_at: Date | null
+  /** Rises with each node that takes the run over: what an earlier one writes is refused. */
+  fence: Generated<number>
+  cancel_requested: Generated<boolean>
+  /** Where each list stands. Written together with the pages that it counts. */
+  progress: JSONColumnType<Record<string, unknown>>
+  plan: JSONColumnType<Record<string, unknown>> | null
+  /** Counts by kind, samples of a dry run, lists that were left out. */
+  result: JSONColumnType<Record<string, unknown>> | null
+  /** Code, what happened, remedy. */
+  error: JSONColumnType<Record<string, unknown>> | null
+  pages: Generated<number>
+  seen: Generated<number>
+  changed: Generated<number>
+  removed: Generated<number>
+  provider_calls: Generated<number>
+  throttled: Generated<number>
+  approved_by: string | null
+}
+
+/** What a quarantined run would remove. */
+export interface SyncRemovalTable {
+  run_id: string
+  kind: number
+  entity_id: string
+  uid: string
+  /** For people: user name, group's or device's name. */
+  label: string
+}
+
+/** Orders the merges of an organisation: each has the next number, and a time later than the one before. */
+export interface EntityClockTable {
+  organization_id: string
+  sequence: Generated<number>
+  at: Date
+}
+
+/** Until when everything open of a configuration and kind was proved to be so. */
+export interface EntitySightingTable {
+  config_id: string
+  kind: number
+  organization_id: string
+  seen_at: Date
+  open_count: Generated<number>
+}
+
+/**
+ * What was known of an entity for a while: from `first_seen_at`, the time of the merge that brought it, until
+ * `ended_at`, the time of the merge that brought something else or found it gone (`infinity` while it holds).
+ */
+export interface EntityRevisionTable {
+  organization_id: string
+  kind: number
+  entity_id: string
+  first_seen_at: Date
+  /** `infinity` reads as the number Infinity. */
+  ended_at: Date | number
+  /** Last sighting, once it has ended; while it holds, that of its configuration and kind. */
+  last_seen_at: Date | null
+  config_id: string
+  /** Number of the merge that brought it, and of the one that ended it. */
+  opened_in: number
+  closed_in: number | null
+  content_hash: string
+  uid: string
+  /** JSON object: the model's attributes. */
+  attributes: string
+  /** JSON object: facts by name. */
+  facts: string
+  group_uids: string[]
+  /** JSON list of {uid, name}, by uid. */
+  groups: string
+  /** JSON object that changes without a revision. */
+  activity: string
+  /** JSON object: what else the provider said. */
+  raw: string
+  terms: string
+}
+
+/** Exact names of an entity at any time: e-mail addresses, user name, ids; in lower case. */
+export interface EntityKeyTable {
+  organization_id: string
+  key: string
+  kind: number
+  entity_id: string
+  config_id: string
+}
+
+/** Configurations that are gone and whose entities are still being removed. */
+export interface EntityPurgeTable {
+  config_id: string
+  organization_id: string
+  requested_at: CreatedAt
 }
