@@ -1,4 +1,7 @@
-/** A made-up organisation of any size: every person, group and device is a function of the seed and an index. */
+/**
+ * A made-up organisation of any size: every person, group and device is a function of the seed and an index. The one
+ * in which things happen is in living-directory.ts: sandboxes make theirs with `createLivingDirectory`.
+ */
 import { createCipheriv, createDecipheriv, createHash } from 'node:crypto'
 import { departments, familyNames, givenNames, groupSubjects, places, titles } from './names.ts'
 

@@ -1,4 +1,5 @@
 /** What a provider sandbox is: a strict stand-in for one vendor's API, which the frame in server.ts serves over HTTP. */
+import type { LivingDirectory } from './living-directory.ts'
 
 export interface SandboxRequest {
   readonly method: string
@@ -30,6 +31,8 @@ export interface ExampleAttributes {
 }
 
 export interface ProviderSandbox {
+  /** The people and groups of the organisation that the examples are about; what happens there is seen at once. */
+  readonly directory?: LivingDirectory
   readonly name: 'google' | 'okta' | 'entra'
   /** The provider's hosts that it answers for: `oauth2.googleapis.com`. */
   readonly hosts: readonly string[]
