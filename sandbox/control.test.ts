@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { request as httpRequest } from 'node:http'
 import { after, before, beforeEach, test } from 'node:test'
 import { type RunningSandbox, startSandbox } from './index.ts'
+import { createLivingDirectory } from './living-directory.ts'
 
 let sandbox: RunningSandbox
 before(async () => {
@@ -10,6 +11,7 @@ before(async () => {
     providers: [
       {
         name: 'okta',
+        directory: createLivingDirectory({ domain: 'acme.com', users: 9, groups: 3, seed: 'control' }),
         hosts: ['acme.okta.com'],
         handle: async () => ({ status: 200, body: [] }),
         throttled: () => ({ status: 429 }),
@@ -155,4 +157,38 @@ test('a wrong type, a body that is too large, a wrong method and an unknown path
   })
   assert.equal((await control('GET', '/_sandbox/other')).status, 404)
   assert.equal((await control('GET', '/__proto__')).status, 404)
+})
+
+test('things happen in the directory, in order, and are told', async () => {
+  const at = '2026-11-01T08:00:00.000Z'
+  const done = await control('POST', '/_sandbox/changes', {
+    at,
+    changes: [
+      { what: 'hire', edit: { givenName: 'Grace' } },
+      { what: 'rename', group: 1, name: 'Compilers' },
+    ],
+  })
+  assert.equal(done.status, 200)
+  const { body } = await control('GET', '/_sandbox/changes')
+  assert.deepEqual(body, done.body)
+  assert.partialDeepStrictEqual(body, {
+    changes: {
+      okta: [
+        { sequence: 1, at, what: 'hire', person: 9 },
+        { sequence: 2, at, what: 'rename', group: 1, name: 'Compilers' },
+      ],
+    },
+  })
+})
+
+test('a change of somebody who is not there is refused by name, and so is what is no change', async () => {
+  const nobody = await control('POST', '/_sandbox/changes', { changes: [{ what: 'leave', person: 77 }] })
+  assert.deepEqual(nobody, { status: 400, body: { errors: ['changes: no person 77 is there'] } })
+  const other = await control('POST', '/_sandbox/changes', { changes: [{ what: 'vanish', person: 1 }] })
+  assert.equal(other.status, 400)
+  const unserved = await control('POST', '/_sandbox/changes', {
+    provider: 'entra',
+    changes: [{ what: 'hire' }],
+  })
+  assert.equal(unserved.status, 400)
 })

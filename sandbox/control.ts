@@ -1,7 +1,9 @@
-/** The control interface: switches faults and shows what the sandboxes were asked. Only for programs on this machine. */
+/** The control interface: switches faults, has things happen in the directories, and shows what the sandboxes were asked. Only for programs on this machine. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { z } from 'zod'
+import { changesBody, describeHappening } from './changes.ts'
 import { type FaultBoard, faultSchema } from './faults.ts'
+import type { ProviderSandbox } from './provider.ts'
 import type { RequestLog } from './request-log.ts'
 
 const maxBodyBytes = 256 * 1024
@@ -16,14 +18,21 @@ interface Reply {
 
 const refuse = (status: number, ...errors: string[]): Reply => ({ status, body: { errors } })
 
-export function createControlServer(faults: FaultBoard, log: RequestLog): Server {
+export function createControlServer(
+  faults: FaultBoard,
+  log: RequestLog,
+  providers: readonly ProviderSandbox[] = [],
+): Server {
+  const directories = providers.flatMap(({ name, directory }) =>
+    directory === undefined ? [] : [{ name, directory }],
+  )
   const routes: Readonly<
     Record<string, Readonly<Record<string, (request: IncomingMessage) => Reply | Promise<Reply>>>>
   > = {
     '/_sandbox/faults': {
       GET: () => ({ status: 200, body: { faults: faults.list() } }),
       POST: async (request) => {
-        const read = await readFaults(request)
+        const read = await readBody(request, faultsBody)
         if ('status' in read) return read
         faults.set(read.faults)
         return { status: 200, body: { faults: faults.list() } }
@@ -31,6 +40,38 @@ export function createControlServer(faults: FaultBoard, log: RequestLog): Server
       DELETE: () => {
         faults.set([])
         return { status: 204 }
+      },
+    },
+    '/_sandbox/changes': {
+      GET: () => ({
+        status: 200,
+        body: {
+          changes: Object.fromEntries(
+            directories.map(({ name, directory }) => [
+              name,
+              directory.changesSince(0).map((happening) => describeHappening(directory, happening)),
+            ]),
+          ),
+        },
+      }),
+      POST: async (request) => {
+        const read = await readBody(request, changesBody)
+        if ('status' in read) return read
+        const chosen = directories.filter(({ name }) => read.provider === undefined || name === read.provider)
+        if (chosen.length === 0) return refuse(400, 'provider: no directory of that name is served')
+        try {
+          const happened = chosen.map(({ name, directory }) => [
+            name,
+            read.changes.map((change) =>
+              describeHappening(directory, directory.change(change, read.at ?? new Date())),
+            ),
+          ])
+          return { status: 200, body: { changes: Object.fromEntries(happened) } }
+        } catch (error) {
+          // What came before it has happened.
+          if (error instanceof RangeError) return refuse(400, `changes: ${error.message}`)
+          throw error
+        }
       },
     },
     '/_sandbox/requests': {
@@ -78,7 +119,10 @@ function isFromThisMachinesPrograms(request: IncomingMessage): boolean {
   )
 }
 
-async function readFaults(request: IncomingMessage): Promise<z.infer<typeof faultsBody> | Reply> {
+async function readBody<T extends z.ZodType<object>>(
+  request: IncomingMessage,
+  schema: T,
+): Promise<z.infer<T> | Reply> {
   const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
   if (type !== 'application/json') return refuse(415, 'The content type must be application/json.')
   const chunks: Buffer[] = []
@@ -98,7 +142,7 @@ async function readFaults(request: IncomingMessage): Promise<z.infer<typeof faul
   } catch {
     return refuse(400, 'The body is not JSON.')
   }
-  const parsed = faultsBody.safeParse(document)
+  const parsed = schema.safeParse(document)
   if (parsed.success) return parsed.data
   return refuse(
     400,

@@ -30,7 +30,7 @@ export interface RunningSandbox {
   /** PEM of the local authority, and the file that holds it; absent without TLS. */
   readonly authority?: string
   readonly caFile?: string
-  /** Origin of the control interface: GET, POST and DELETE `/_sandbox/faults`, GET and DELETE `/_sandbox/requests`. */
+  /** Origin of the control interface: GET, POST and DELETE `/_sandbox/faults`, GET and POST `/_sandbox/changes`, GET and DELETE `/_sandbox/requests`. */
   readonly control: string
   /** Replaces all faults. */
   setFaults(faults: readonly Fault[]): void
@@ -60,7 +60,7 @@ export async function startSandbox(options: SandboxOptions): Promise<RunningSand
     if (temporary !== undefined) await rm(temporary, { recursive: true, force: true })
   }
   try {
-    const control = await listen(createControlServer(faults, log), port)
+    const control = await listen(createControlServer(faults, log, providers), port)
     servers.push(control)
     const endpoints: Record<string, string> = {}
     for (const [index, provider] of providers.entries()) {

@@ -26,6 +26,7 @@ export interface Schema {
   entity_revisions: EntityRevisionTable
   entity_keys: EntityKeyTable
   entity_purges: EntityPurgeTable
+  provider_budgets: ProviderBudgetTable
 }
 
 export interface OrganizationTable {
@@ -321,4 +322,10 @@ export interface EntityPurgeTable {
   config_id: string
   organization_id: string
   requested_at: CreatedAt
+}
+
+/** The schedule of a provider account's budget: nobody takes a turn before. Unlogged: a crash forgets it, and may. */
+export interface ProviderBudgetTable {
+  key: string
+  free_at: Date
 }

@@ -114,6 +114,10 @@ export async function up(database: Kysely<unknown>): Promise<void> {
       organization_id uuid not null,
       requested_at timestamptz not null default now()
     )`,
+    sql`create unlogged table provider_budgets (
+      key text primary key,
+      free_at timestamptz not null
+    )`,
     // Those that were made before are synchronised from now on.
     sql`insert into sync_states (config_id, organization_id, next_full_at)
       select id, organization_id, now() from integration_configs`,
