@@ -22,8 +22,10 @@ import { openKeyRing } from './store/key-ring.ts'
 import { createLeases } from './store/leases.ts'
 import { noOperatorCredentials, OperatorFileError, readOperatorFile } from './store/operator.ts'
 import { type AllOperatorCredentials, createOperatorCredentials } from './store/operator-credentials.ts'
+import { createProviderBudgets } from './store/provider-budgets.ts'
 import { createRateWindows } from './store/rate-windows.ts'
 import { openVault } from './store/vault-keys.ts'
+import { createBudgets, notingValidations } from './sync/budget.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { createCapacity } from './validation/capacity.ts'
@@ -127,8 +129,11 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     onLost: (reason) => log.error({ error: errorLine(reason) }, 'the database does not answer'),
     onFound: () => log.info('the database answers again'),
   })
+  const providerBudgets = createProviderBudgets(database)
+  const budgets = createBudgets({ store: providerBudgets, now })
   const validation = {
     tools: { openHttp: outbound.open, now },
+    noting: notingValidations(budgets),
     guard: createGuessGuard({
       attemptsPerMinute: config.limits.unprovenAttempts,
       spendShared: (subject) => leases.spend(`attempts:${subject}`, config.limits.unprovenAttempts),

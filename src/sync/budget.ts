@@ -7,6 +7,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { HttpAnswer, HttpClient, HttpRequest } from '../outbound/http.ts'
 import type { RateLimit, RateNews, RateRules } from '../sources/reading.ts'
+import type { Source, Target } from '../sources/source.ts'
 import type { ProviderBudgets } from '../store/provider-budgets.ts'
 
 export interface BudgetUse {
@@ -85,8 +86,9 @@ interface Schedule {
   stoppedUntilMs: number
   /** Turns that were taken and not used: when the next may be used, how many there are, and how far apart. */
   next: { atMs: number; points: number; msPerPoint: number }
-  /** Points used by requests that did not wait. */
+  /** Points used by requests that did not wait, and when they were last taken from the schedule. */
   owed: number
+  settledAtMs: number
   share: number
   /** Those who wait, in order. */
   queue: Promise<unknown>
@@ -130,6 +132,7 @@ export function createBudgets({
       stoppedUntilMs: Number.NEGATIVE_INFINITY,
       next: { atMs: 0, points: 0, msPerPoint: 0 },
       owed: 0,
+      settledAtMs: Number.NEGATIVE_INFINITY,
       share: defaultShare,
       queue: Promise.resolve(),
       underWay: 0,
@@ -189,13 +192,12 @@ export function createBudgets({
           await wait(stoppedMs, undefined, { signal })
           continue
         }
-        const tolerated = Math.min(toleranceMs, schedule.limit.perMs * toleranceShare)
+        const tolerated = toleratedMs(schedule)
         const { next } = schedule
         if (next.points === 0 || clock() - next.atMs > tolerated + leaseMs) {
           const rate = rateOf(schedule, share)
           const points = Math.max(1, Math.floor(rate * leaseMs))
-          const { owed } = schedule
-          schedule.owed = 0
+          const owed = settle(schedule)
           const askedAtMs = clock()
           const { startsInMs } = await store.take(schedule.key, points + owed, 1 / rate, tolerated)
           schedule.next = { atMs: askedAtMs + startsInMs + owed / rate, points, msPerPoint: 1 / rate }
@@ -214,6 +216,22 @@ export function createBudgets({
     })
     schedule.queue = mine.catch(() => undefined)
     await mine
+  }
+
+  const settle = (schedule: Schedule): number => {
+    const { owed } = schedule
+    schedule.owed = 0
+    schedule.settledAtMs = clock()
+    return owed
+  }
+
+  /** Takes what is owed from the schedule, so that those who wait on other nodes wait for it too. Once in a while. */
+  const settleBeside = (schedule: Schedule) => {
+    if (clock() - schedule.settledAtMs < leaseMs) return
+    const owed = settle(schedule)
+    store.take(schedule.key, owed, 1 / rateOf(schedule, schedule.share), toleratedMs(schedule)).catch(() => {
+      schedule.owed += owed
+    })
   }
 
   const place = async (schedule: Schedule, most: number): Promise<void> => {
@@ -259,6 +277,7 @@ export function createBudgets({
           const { bucket, cost } = rules.bucketOf(request)
           const schedule = scheduleOf(source, account, bucket, rules)
           schedule.owed += cost
+          settleBeside(schedule)
           const answer = await http.request(request)
           const news = rules.newsIn(answer, bucket)
           // Only a refusal is worth telling the other nodes at once.
@@ -289,9 +308,23 @@ export function createBudgets({
   }
 }
 
+const toleratedMs = ({ limit }: Schedule) => Math.min(toleranceMs, limit.perMs * toleranceShare)
+
 /** What a provider says of itself may be anything. */
 const isSensible = ({ points, perMs }: RateLimit) =>
   Number.isFinite(points) && points >= 1 && points <= 1e9 && perMs >= 100 && perMs <= 86_400_000
 
 const within = (value: number, least: number, most: number) =>
   Number.isFinite(value) ? Math.min(most, Math.max(least, value)) : least
+
+/** Has the requests of a validation count against the budget of the account that they go to. */
+export function notingValidations(budgets: Budgets) {
+  return <C>(
+    { name, reader, readDomain }: Pick<Source<C>, 'name' | 'reader' | 'readDomain'>,
+    target: Target<C>,
+    http: HttpClient,
+  ): HttpClient =>
+    reader === undefined || !readDomain(target.domain).ok
+      ? http
+      : budgets.of(name, reader.rates.account(target), reader.rates).noting(http)
+}

@@ -1,7 +1,8 @@
 /** A validation as callers may ask for it: the operator's credentials where they are due, and no oracle for guessing. */
 import type { EgressRule, HttpClient } from '../outbound/http.ts'
+import { completedByOperator } from '../sources/operator-entry.ts'
 import type { AnySource } from '../sources/registry.ts'
-import type { FieldFault } from '../sources/source.ts'
+import type { FieldFault, Target } from '../sources/source.ts'
 import type { Capacity } from './capacity.ts'
 import type { GuessGuard, TrialEnd } from './guess-guard.ts'
 import { type Redact, redactor } from './redact.ts'
@@ -48,6 +49,8 @@ export interface GuardedValidationParts {
   readonly tools: ValidationTools
   readonly guard: GuessGuard
   readonly capacity: Capacity
+  /** The same client, whose requests count against the budget of the account at the provider. */
+  readonly noting?: (source: AnySource, target: Target<unknown>, http: HttpClient) => HttpClient
   /** Waited for before a validation begins: reading keys takes time, and a burst would hold up everything else. */
   readonly turn: () => Promise<void>
   /** The operator's entry that serves this organisation and domain (in canonical form), if there is one; or a promise of it. */
@@ -61,25 +64,18 @@ export interface GuardedValidationParts {
 
 /** Reads the secrets of a request: all faults at once when they cannot be understood. */
 export async function readRequest(
-  { tools, guard, capacity, operatorEntry }: GuardedValidationParts,
+  { tools, guard, capacity, noting, operatorEntry }: GuardedValidationParts,
   { organization, source, domain, secrets, actor }: ValidationRequest,
 ): Promise<{ readonly faults: readonly FieldFault[] } | { readonly request: ReadRequest }> {
   const reading = source.readCredentials(secrets)
   if (!reading.ok) return { faults: reading.faults }
   const canonical = source.readDomain(domain)
-  const credentials = await completed()
+  const credentials = await completedByOperator(
+    source,
+    { domain, credentials: reading.credentials },
+    (key, canonicalDomain) => operatorEntry(key, organization, canonicalDomain, actor),
+  )
   const target = { domain, credentials }
-
-  /**
-   * Credentials that leave the secret to the operator are completed only where the operator bound it. Anywhere else
-   * they stay as they are, and the source's own check of their shape says the same of every domain.
-   */
-  async function completed() {
-    const { credentials: given } = reading as Extract<typeof reading, { ok: true }>
-    if (!canonical.ok || source.operator?.needed(given) !== true) return given
-    const entry = await operatorEntry(source.operator.key, organization, canonical.domain, actor)
-    return entry === undefined ? given : source.operator.complete(given, entry)
-  }
 
   /**
    * Whose account a guesser would try. A principal is the same one whatever domain is claimed beside it, where the
@@ -119,10 +115,16 @@ export async function readRequest(
       async run(options) {
         let end: TrialEnd = 'indeterminate'
         let sent = 0
-        const openHttp = (rules: readonly EgressRule[], signal: AbortSignal, budgetMs: number) =>
-          countingRequests(tools.openHttp(rules, signal, budgetMs), () => {
-            sent += 1
-          })
+        const openHttp = (rules: readonly EgressRule[], signal: AbortSignal, budgetMs: number) => {
+          const http = tools.openHttp(rules, signal, budgetMs)
+          const noted = noting?.(source, target, http) ?? http
+          return countingRequests(
+            { request: (asked) => noted.request(asked), close: () => http.close() },
+            () => {
+              sent += 1
+            },
+          )
+        }
         try {
           const report = await validate(source, target, { ...tools, openHttp }, options)
           end = sent === 0 ? 'nothing_sent' : report.verdict
