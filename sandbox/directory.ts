@@ -59,6 +59,8 @@ export interface DirectoryOptions {
   readonly groups: number
   /** Four for five people by default. */
   readonly devices?: number
+  /** Between 0 and 1: the largest groups but group 0 have the people's number to this power. 0.75 by default. */
+  readonly largestGroup?: number
   readonly seed: string
 }
 
@@ -91,13 +93,14 @@ type Kind = keyof typeof kinds
 /** The organisation's calendar. Fixed, so that the same seed gives the same data on every day. */
 const foundedAt = Date.UTC(2017, 0, 9)
 const lastHireAt = Date.UTC(2026, 8, 30)
-const lastChangeAt = Date.UTC(2026, 10, 20)
+/** Nobody and nothing was made to have changed later. In ms since 1970. */
+export const lastChangeAt = Date.UTC(2026, 10, 20)
 
 export function createDirectory(options: DirectoryOptions): Directory {
   const userCount = wholeNumber('users', options.users, 1)
   const groupCount = wholeNumber('groups', options.groups, 0)
   const deviceCount = wholeNumber('devices', options.devices ?? Math.ceil(userCount * 0.8), 0)
-  const { domain } = options
+  const { domain, largestGroup = 0.75 } = options
   const keys = keysOf(options.seed)
   const draw = drawsOf(options.seed)
 
@@ -134,13 +137,13 @@ export function createDirectory(options: DirectoryOptions): Directory {
   }
 
   /**
-   * Group 0 holds everybody, every 25th nobody; the rest lie between 1 and the people's number to the power 0.75,
+   * Group 0 holds everybody, every 25th nobody; the rest lie between 1 and the people's number to a power below 1,
    * most of them near the lower end.
    */
   const memberCount = (index: number): number => {
     if (index === 0) return userCount
     if (index % 25 === 24) return 0
-    return Math.max(1, Math.floor(userCount ** (0.75 * draw('size', index) ** 2)))
+    return Math.max(1, Math.floor(userCount ** (largestGroup * draw('size', index) ** 2)))
   }
 
   const group = (index: number): Group => {

@@ -23,6 +23,9 @@ const kinds = {
   redirect: '302 to `location`',
   repeated_next_link: "each page's next link names the page itself",
   empty_middle_page: 'one page between others is empty',
+  lost_delta_token: 'Entra ID: a delta query answers 410, as for a token it does not know any more',
+  delta_replays:
+    'Entra ID: a delta query tells changes again that it told before, out of order, parts of objects only',
 } as const
 
 /** Every kind with its meaning. */
@@ -100,7 +103,10 @@ export const faultSchema: z.ZodType<Fault> = z
 export type AnswerFault = Fault & { readonly kind: Exclude<Fault['kind'], ProviderFault | 'latency'> }
 
 const isPlayedByProvider = (kind: Fault['kind']): kind is ProviderFault =>
-  kind === 'repeated_next_link' || kind === 'empty_middle_page'
+  kind === 'repeated_next_link' ||
+  kind === 'empty_middle_page' ||
+  kind === 'lost_delta_token' ||
+  kind === 'delta_replays'
 
 /** What strikes one request. */
 export interface Struck {

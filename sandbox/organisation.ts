@@ -2,6 +2,7 @@
 import { createEntraSandbox } from './entra/index.ts'
 import { createGoogleSandbox } from './google/index.ts'
 import { freshKeys, type RsaKeys } from './keys.ts'
+import type { LivingDirectory } from './living-directory.ts'
 import { createOktaSandbox } from './okta/index.ts'
 import type { ProviderSandbox } from './provider.ts'
 
@@ -32,6 +33,7 @@ export interface Organisation {
   }
   readonly okta: {
     readonly sandbox: ProviderSandbox
+    readonly directory: LivingDirectory
     readonly domain: string
     readonly apiToken: string
     /** A service app; its private key is PEM. */
@@ -73,7 +75,13 @@ export async function createOrganisation(options: OrganisationOptions): Promise<
       serviceAccount: { ...google.keyFiles.good },
       operator: { domains: [google.domains.secondary], serviceAccount: { ...google.keyFiles.good } },
     },
-    okta: { sandbox: okta, domain: okta.host, apiToken: okta.apiTokens.readOnly, ...plain },
+    okta: {
+      sandbox: okta,
+      directory: okta.directory,
+      domain: okta.host,
+      apiToken: okta.apiTokens.readOnly,
+      ...plain,
+    },
     entra: {
       sandbox: entra,
       domain: entra.domain,

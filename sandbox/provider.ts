@@ -20,8 +20,8 @@ export interface SandboxAnswer {
   readonly body?: unknown
 }
 
-/** `repeated_next_link`: each page's next link names the page itself. `empty_middle_page`: one page between others is empty. */
-export type ProviderFault = 'repeated_next_link' | 'empty_middle_page'
+/** See faults.ts. The last two are Entra ID's alone. */
+export type ProviderFault = 'repeated_next_link' | 'empty_middle_page' | 'lost_delta_token' | 'delta_replays'
 
 /** Attributes of a validation request as they go over the wire. */
 export interface ExampleAttributes {

@@ -1,5 +1,6 @@
 /** The people, groups and devices of a directory as Graph v1.0 shows them. */
 import type { Device, Directory, Group, Person } from '../directory.ts'
+import type { LivingDirectory } from '../living-directory.ts'
 import type { App, Tenant } from './tenants.ts'
 
 export type GraphObject = Readonly<Record<string, unknown>>
@@ -29,6 +30,9 @@ export function userOf(person: Person, directory: Directory): GraphObject {
     companyName: directory.domain,
     employeeId: person.employeeNumber,
     employeeType: 'Employee',
+    employeeHireDate: written(person.createdAt),
+    employeeOrgData: { division: person.department, costCenter: null },
+    creationType: isGuest ? 'Invitation' : null,
     officeLocation: person.city,
     city: person.city,
     state: null,
@@ -42,17 +46,18 @@ export function userOf(person: Person, directory: Directory): GraphObject {
     externalUserState: isGuest ? 'PendingAcceptance' : null,
     createdDateTime: written(person.createdAt),
     deletedDateTime: null,
-    lastPasswordChangeDateTime: written(person.updatedAt),
+    lastPasswordChangeDateTime: written(person.createdAt),
     onPremisesSamAccountName: null,
     onPremisesDomainName: null,
     onPremisesSecurityIdentifier: null,
     onPremisesDistinguishedName: null,
     onPremisesSyncEnabled: null,
-    signInSessionsValidFromDateTime: written(person.updatedAt),
+    signInSessionsValidFromDateTime: written(person.createdAt),
     ...(person.lastSignInAt !== undefined && {
       signInActivity: {
         lastSignInDateTime: written(person.lastSignInAt),
         lastNonInteractiveSignInDateTime: written(person.lastSignInAt),
+        lastSuccessfulSignInDateTime: written(person.lastSignInAt),
       },
     }),
   }
@@ -73,6 +78,9 @@ export const userProperties = [
   'companyName',
   'employeeId',
   'employeeType',
+  'employeeHireDate',
+  'employeeOrgData',
+  'creationType',
   'officeLocation',
   'city',
   'state',
@@ -124,6 +132,8 @@ export const groupOf = (group: Group): GraphObject => ({
   mailEnabled: false,
   mailNickname: group.mailNickname,
   membershipRule: null,
+  onPremisesSamAccountName: null,
+  onPremisesSecurityIdentifier: null,
   onPremisesSyncEnabled: null,
   proxyAddresses: [],
   renewedDateTime: written(group.updatedAt),
@@ -143,6 +153,8 @@ export const groupProperties = [
   'mailEnabled',
   'mailNickname',
   'membershipRule',
+  'onPremisesSamAccountName',
+  'onPremisesSecurityIdentifier',
   'onPremisesSyncEnabled',
   'proxyAddresses',
   'renewedDateTime',
@@ -172,6 +184,7 @@ export const deviceOf = (device: Device): GraphObject => ({
   model: null,
   operatingSystem: operatingSystems[device.platform],
   operatingSystemVersion: device.osVersion,
+  registrationDateTime: '2026-09-30T00:00:00Z',
   trustType: device.index % 3 === 0 ? 'Workplace' : 'AzureAd',
 })
 
@@ -188,6 +201,7 @@ export const deviceProperties = [
   'model',
   'operatingSystem',
   'operatingSystemVersion',
+  'registrationDateTime',
   'trustType',
 ]
 
@@ -325,14 +339,37 @@ export const roleDefinitions: readonly GraphObject[] = [
 
 export const roleDefinitionProperties = ['id', 'displayName', 'isBuiltIn', 'isEnabled', 'templateId']
 
-/** The first administrators: one of each role, as far as there are people. */
-export function roleAssignmentsOf(directory: Directory): readonly GraphObject[] {
-  return roleDefinitions.slice(0, directory.userCount).map((role, index) => ({
-    id: Buffer.from(`${role.id}${index}`).toString('base64url'),
-    principalId: idOf(directory.person(index).key),
+/** The first administrators: one of each role, as far as there are people; and a group, in a varied tenant. */
+export function roleAssignmentsOf(
+  directory: LivingDirectory,
+  roleGroup: number | undefined,
+): readonly GraphObject[] {
+  const assigned = (principalKey: string, type: string, role: GraphObject, number: number) => ({
+    id: Buffer.from(`${role.id}${number}`).toString('base64url'),
+    principalId: idOf(principalKey),
     roleDefinitionId: role.id,
     directoryScopeId: '/',
-  }))
+    principal: { '@odata.type': type, id: idOf(principalKey) },
+    roleDefinition: role,
+  })
+  const people = roleDefinitions.flatMap((role, index) =>
+    directory.hasPerson(index)
+      ? [assigned(directory.person(index).key, '#microsoft.graph.user', role, index)]
+      : [],
+  )
+  const reader = roleDefinitions.at(-1)
+  return roleGroup === undefined || !directory.hasGroup(roleGroup) || reader === undefined
+    ? people
+    : [...people, assigned(directory.group(roleGroup).key, '#microsoft.graph.group', reader, 9)]
 }
 
 export const roleAssignmentProperties = ['id', 'principalId', 'roleDefinitionId', 'directoryScopeId']
+
+/** A role as an object of the directory, which a user is a member of. @see https://learn.microsoft.com/graph/api/resources/directoryrole */
+export const directoryRoleOf = (role: GraphObject): GraphObject => ({
+  '@odata.type': '#microsoft.graph.directoryRole',
+  // The first part is changed, as a role's own id is not that of its template.
+  id: `d0000000${String(role.id).slice(8)}`,
+  displayName: role.displayName,
+  roleTemplateId: role.id,
+})

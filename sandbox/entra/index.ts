@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import { SignJWT } from 'jose'
 import { freshKeys, type RsaKeys } from '../keys.ts'
+import type { LivingDirectory } from '../living-directory.ts'
 import type { ExampleAttributes, ProviderSandbox, SandboxAnswer, SandboxRequest } from '../provider.ts'
 import { createGraph, errorBody } from './graph.ts'
 import { createSignIn } from './sign-in.ts'
@@ -11,6 +12,15 @@ export interface EntraSandboxOptions {
   readonly users: number
   readonly groups: number
   readonly devices?: number
+  /** As in DirectoryOptions. */
+  readonly largestGroup?: number
+  /**
+   * What a directory of people in groups has not: groups, devices and apps in groups, and a group that holds a role.
+   * None of it by default.
+   */
+  readonly isVaried?: boolean
+  /** Whether Graph enforces Microsoft's published limits. Without limits by default. */
+  readonly isLimited?: boolean
   readonly seed: string
   /** Keys of its certificates and its token signer; new ones by default. */
   readonly keys?: RsaKeys
@@ -37,6 +47,8 @@ export interface EntraSandbox extends ProviderSandbox {
   /** The tenant in the global cloud with Entra ID P1. */
   readonly domain: string
   readonly tenantId: string
+  /** The people of that tenant. */
+  readonly directory: LivingDirectory
   /** Credentials by scenario. */
   readonly apps: {
     /** Every permission that a full sync needs. */
@@ -92,7 +104,7 @@ export interface EntraSandbox extends ProviderSandbox {
 }
 
 export async function createEntraSandbox(options: EntraSandboxOptions): Promise<EntraSandbox> {
-  const { users, groups, devices, seed, keys = freshKeys(), now = new Date() } = options
+  const { users, groups, devices, largestGroup, seed, keys = freshKeys(), now = new Date() } = options
   const made = await makeTenants({
     users,
     groups,
@@ -100,9 +112,14 @@ export async function createEntraSandbox(options: EntraSandboxOptions): Promise<
     keys,
     now,
     ...(devices !== undefined && { devices }),
+    ...(largestGroup !== undefined && { largestGroup }),
   })
   const signIn = createSignIn(made.tenants, made.keys.signing)
-  const graph = createGraph(made.tenants, made.keys.signing, seed)
+  const graph = createGraph(made.tenants, made.keys.signing, {
+    seal: seed,
+    isVaried: options.isVaried ?? false,
+    isLimited: options.isLimited ?? false,
+  })
   const tenantOf = (name: string) => made.tenants.find((tenant) => tenant.name === name) as Tenant
   const acme = tenantOf('Acme')
 
@@ -156,6 +173,7 @@ export async function createEntraSandbox(options: EntraSandboxOptions): Promise<
     hosts: [...new Set(Object.values(clouds).flatMap((cloud) => [cloud.authority, cloud.graph]))],
     domain,
     tenantId: acme.id,
+    directory: acme.directory,
     apps,
     domains: {
       withoutPremium: 'cornershop.example',

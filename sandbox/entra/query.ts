@@ -18,8 +18,15 @@ export class GraphRefusal extends Error {
 export interface Collection {
   /** `microsoft.graph.user`. */
   readonly type: string
+  /** Positions, from 0 on; some may be empty. */
   readonly count: number
   at(index: number): GraphObject
+  /** The entry with nothing but its id, which is made faster. */
+  idAt?(index: number): GraphObject
+  /** Whether there is an entry at a position; there is one at each by default. */
+  has?(index: number): boolean
+  /** The position of the entry with this id, if it is known without looking at all of them. */
+  find?(id: string): number | undefined
   readonly properties: readonly string[]
   /** What is returned without `$select`; all properties by default. */
   readonly defaults?: readonly string[]
@@ -27,11 +34,18 @@ export interface Collection {
   readonly options?: readonly string[]
   /** Largest page by the properties selected, where it is not 999. */
   largestPage?(selected: ReadonlySet<string>): number
-  readonly expand?: Readonly<Record<string, (entry: GraphObject) => unknown>>
+  /** Relationships: one object, or a list of them, or none. */
+  readonly expand?: Readonly<
+    Record<string, (index: number) => GraphObject | readonly GraphObject[] | undefined>
+  >
 }
 
 const largestPage = 999
 const defaultPage = 100
+/** Largest page when a relationship is expanded. @see https://developer.microsoft.com/graph/known-issues/?search=13635 */
+const largestExpandedPage = 100
+/** Most expressions in a filter. @see https://learn.microsoft.com/graph/filter-query-parameter */
+const mostExpressions = 15
 
 const knownOptions = ['$select', '$top', '$filter', '$expand', '$count', '$skiptoken']
 
@@ -78,8 +92,11 @@ export function readSelect(
   return new Set(names)
 }
 
-export const pick = (entry: GraphObject, selected: ReadonlySet<string>): GraphObject =>
-  Object.fromEntries(Object.entries(entry).filter(([name]) => selected.has(name) || name.startsWith('@')))
+export function pick(entry: GraphObject, selected: ReadonlySet<string>): GraphObject {
+  const picked: Record<string, unknown> = {}
+  for (const name in entry) if (selected.has(name) || name.startsWith('@')) picked[name] = entry[name]
+  return picked
+}
 
 function readTop(options: ReadonlyMap<string, string>): number | undefined {
   const top = options.get('$top')
@@ -102,13 +119,27 @@ function readTop(options: ReadonlyMap<string, string>): number | undefined {
 
 type Predicate = (entry: GraphObject) => boolean
 
-/** `property eq literal`, `startswith(property,'text')`, and several of them joined by `and`. */
+const idsIn = (filter: string | undefined): readonly string[] | undefined => {
+  const list = /^\s*id in \(\s*('[^']*'(?:\s*,\s*'[^']*')*)\s*\)\s*$/i.exec(filter ?? '')?.[1]
+  const ids = list?.split(',').map((part) => part.trim().slice(1, -1).toLowerCase())
+  if (ids !== undefined && ids.length > mostExpressions)
+    throw new GraphRefusal(
+      400,
+      'Request_UnsupportedQuery',
+      `Too many child clauses specified in search filter expression containing 'OR' operators: ${ids.length}. Max allowed: ${mostExpressions}.`,
+    )
+  return ids
+}
+
+/** `id in (…)`, `property eq literal`, `startswith(property,'text')`, and several of the latter joined by `and`. */
 function readFilter(
   options: ReadonlyMap<string, string>,
   properties: readonly string[],
 ): Predicate | undefined {
   const filter = options.get('$filter')
   if (filter === undefined) return undefined
+  const ids = idsIn(filter)
+  if (ids !== undefined) return (entry) => ids.includes(String(entry.id))
   const unsupported = () => new GraphRefusal(400, 'Request_UnsupportedQuery', 'Unsupported Query.')
   const predicates = filter.split(/ and /i).map((part): Predicate => {
     const equal = /^\s*(\w+) eq ('(?:[^']|'')*'|true|false|null)\s*$/.exec(part)
@@ -155,21 +186,41 @@ export function pageOf(collection: Collection, request: PageRequest): GraphObjec
   const selected = readSelect(options, collection)
   const expanded = readExpand(options, collection)
   const matches = readFilter(options, collection.properties)
-  const cap = collection.largestPage?.(selected) ?? largestPage
+  const cap = Math.min(
+    collection.largestPage?.(selected) ?? largestPage,
+    expanded.size > 0 ? largestExpandedPage : largestPage,
+  )
   const size = Math.min(readTop(options) ?? defaultPage, cap)
   const scope = request.url.pathname
   const token = options.get('$skiptoken')
   const { from, isEmptied } =
     token === undefined ? { from: 0, isEmptied: false } : openToken(token, request.seal, scope)
 
+  const { has = () => true } = collection
+  const { at, idAt } = collection
+  const isIdAlone = selected.size === 1 && selected.has('id')
+  const picked = isIdAlone && idAt !== undefined ? idAt : (index: number) => pick(at(index), selected)
+  const shown = (index: number) =>
+    expanded.size === 0 ? picked(index) : { ...picked(index), ...expandedOf(index, expanded, collection) }
+  const ids = collection.find === undefined ? undefined : idsIn(options.get('$filter'))
+  if (ids !== undefined)
+    return {
+      '@odata.context': contextOf(request.url, options),
+      value: ids
+        .map((id) => collection.find?.(id))
+        .filter((index) => index !== undefined && has(index))
+        .slice(0, size)
+        .map((index) => shown(index ?? 0)),
+    }
+
   const value: GraphObject[] = []
   let next = from
   if (!(request.isEmptying && token !== undefined && !isEmptied)) {
     for (; next < collection.count && value.length < size; next++) {
-      const entry = collection.at(next)
-      if (matches !== undefined && !matches(entry)) continue
-      value.push({ ...pick(entry, selected), ...expandedOf(entry, expanded, collection) })
+      if (!has(next) || (matches !== undefined && !matches(collection.at(next)))) continue
+      value.push(shown(next))
     }
+    while (next < collection.count && !has(next)) next++
   }
   const isEmpty = request.isEmptying && token !== undefined && !isEmptied
   const link =
@@ -182,37 +233,68 @@ export function pageOf(collection: Collection, request: PageRequest): GraphObjec
     options.get('$count') === 'true' && request.headers.get('consistencylevel')?.toLowerCase() === 'eventual'
   return {
     '@odata.context': contextOf(request.url, options),
-    ...(isCounted && matches === undefined && { '@odata.count': collection.count }),
+    ...(isCounted && matches === undefined && { '@odata.count': countOf(collection) }),
     ...(link !== undefined && { '@odata.nextLink': link }),
     value,
   }
 }
 
+/** How many entries there are. */
+export function countOf({ count, has }: Collection): number {
+  if (has === undefined) return count
+  let present = 0
+  for (let index = 0; index < count; index++) if (has(index)) present++
+  return present
+}
+
+/** The relationships to expand, each with the properties selected of it; all that are shown by default without. */
 function readExpand(
   options: ReadonlyMap<string, string>,
   { expand = {}, type }: Collection,
-): readonly string[] {
+): ReadonlyMap<string, ReadonlySet<string> | undefined> {
   const wanted = options.get('$expand')
-  if (wanted === undefined) return []
-  const names = wanted.split(/,(?![^(]*\))/).map((part) => part.replace(/\(.*\)$/, '').trim())
-  const unknown = names.find((name) => !Object.hasOwn(expand, name))
-  if (unknown !== undefined)
+  if (wanted === undefined) return new Map()
+  const parts = wanted.split(/,(?![^(]*\))/).map((part) => /^\s*(\w+)\s*(?:\((.*)\))?\s*$/.exec(part))
+  if (parts.length > 1)
     throw new GraphRefusal(
       400,
       'BadRequest',
-      `Parsing OData Select and Expand failed: Could not find a property named '${unknown}' on type '${type}'.`,
+      `Parsing OData Select and Expand failed: The result of parsing $expand contained at least ${parts.length} items, but the maximum allowed is 1.`,
     )
-  return names
+  return new Map(
+    parts.map((part) => {
+      const [text = '', name = '', inner] = part ?? []
+      if (!Object.hasOwn(expand, name))
+        throw new GraphRefusal(
+          400,
+          'BadRequest',
+          `Parsing OData Select and Expand failed: Could not find a property named '${name || text}' on type '${type}'.`,
+        )
+      const select = inner === undefined ? undefined : /^\$select=([\w,\s]+)$/.exec(inner)?.[1]
+      if (inner !== undefined && select === undefined)
+        throw new GraphRefusal(400, 'Request_UnsupportedQuery', 'Unsupported Query.')
+      return [name, select && new Set(select.split(',').map((property) => property.trim()))] as const
+    }) as readonly (readonly [string, ReadonlySet<string> | undefined])[],
+  )
 }
 
-function expandedOf(entry: GraphObject, names: readonly string[], { expand = {} }: Collection): GraphObject {
+function expandedOf(
+  index: number,
+  expanded: ReadonlyMap<string, ReadonlySet<string> | undefined>,
+  { expand = {} }: Collection,
+): GraphObject {
   return Object.fromEntries(
-    names.flatMap((name) => {
-      const value = expand[name]?.(entry)
-      return value === undefined ? [] : [[name, value]]
+    [...expanded].flatMap(([name, selected]) => {
+      const value = expand[name]?.(index)
+      if (value === undefined) return []
+      const shown = (entry: GraphObject) => (selected === undefined ? entry : pick(entry, selected))
+      return [[name, isList(value) ? value.map(shown) : shown(value)]]
     }),
   )
 }
+
+const isList = (value: GraphObject | readonly GraphObject[]): value is readonly GraphObject[] =>
+  Array.isArray(value)
 
 export function contextOf(url: URL, options: ReadonlyMap<string, string>, suffix = ''): string {
   const [, version = 'v1.0', rest = ''] = /^\/([^/]+)\/(.*)$/.exec(url.pathname) ?? []

@@ -1,8 +1,8 @@
 /** The made-up tenants of the Entra sandbox, one or more per Microsoft cloud, and the apps registered in them. */
 import { createHash, createHmac, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto'
 import { issueCertificate } from '../certificate.ts'
-import { createDirectory, type Directory } from '../directory.ts'
 import type { RsaKeys } from '../keys.ts'
+import { createLivingDirectory, type LivingDirectory } from '../living-directory.ts'
 
 export type CloudName = 'global' | 'us-gov' | 'us-gov-dod' | 'china'
 
@@ -71,7 +71,7 @@ export interface Tenant {
   readonly domains: readonly string[]
   /** Whether it has Entra ID P1. */
   readonly isPremium: boolean
-  readonly directory: Directory
+  readonly directory: LivingDirectory
   readonly apps: readonly App[]
 }
 
@@ -100,6 +100,7 @@ export interface TenantOptions {
   readonly users: number
   readonly groups: number
   readonly devices?: number
+  readonly largestGroup?: number
   readonly seed: string
   readonly keys: RsaKeys
   readonly now: Date
@@ -122,7 +123,8 @@ export const federation = {
 
 const day = 86_400_000
 
-export async function makeTenants({ users, groups, devices, seed, keys, now }: TenantOptions): Promise<Made> {
+export async function makeTenants(options: TenantOptions): Promise<Made> {
+  const { users, groups, devices, largestGroup, seed, keys, now } = options
   const guidOf = (name: string) => asGuid(createHash('sha256').update(`${seed}\0${name}`).digest('hex'))
   /** Secrets look as Entra makes them: 40 characters with `8Q~` near the start. */
   const secretOf = (name: string) => {
@@ -163,11 +165,12 @@ export async function makeTenants({ users, groups, devices, seed, keys, now }: T
     ...rest,
   })
   const directory = (domain: string, size: number) =>
-    createDirectory({
+    createLivingDirectory({
       domain,
       users: Math.max(1, Math.floor(users * size)),
       groups: Math.min(groups, Math.max(1, Math.floor(groups * size))),
       ...(devices !== undefined && { devices: Math.floor(devices * size) }),
+      ...(largestGroup !== undefined && { largestGroup }),
       seed: `${seed} ${domain}`,
     })
 

@@ -17,12 +17,13 @@ const everything = [
   'admin.directory.rolemanagement.readonly',
   'admin.directory.device.chromeos.readonly',
   'admin.directory.device.mobile.readonly',
+  'admin.reports.audit.readonly',
 ]
 
 /** Scopes that exist; others are not OAuth scopes at all. */
 export const knownScopes: ReadonlySet<string> = new Set(
   [...everything, 'admin.directory.orgunit.readonly', 'admin.directory.user.security', 'cloud-platform']
-    .flatMap((scope) => [scope, scope.replace(/\.readonly$/, '')])
+    .flatMap((scope) => (scope.includes('reports') ? [scope] : [scope, scope.replace(/\.readonly$/, '')]))
     .map((scope) => `${scopePrefix}${scope}`),
 )
 
@@ -78,6 +79,8 @@ const scenarios = {
   withoutGroups: { delegated: everything.filter((scope) => scope !== 'admin.directory.group.readonly') },
   /** Nothing that is optional: the domain is proved by its users. */
   requiredOnly: { delegated: required },
+  /** Without the log of groups, which validations do not ask for. */
+  withoutReports: { delegated: everything.filter((scope) => scope !== 'admin.reports.audit.readonly') },
   /** The domain is proved by the organisation's primary one. */
   withCustomer: { delegated: [...required, 'admin.directory.customer.readonly'] },
   /** No delegation, but an administrator role of its own. */

@@ -1,5 +1,6 @@
 /** The Admin SDK's Directory API: the part that reads an organisation. */
 import { createHmac, randomBytes } from 'node:crypto'
+import { largestCount } from '../directory.ts'
 import type { SandboxAnswer, SandboxRequest } from '../provider.ts'
 import { scopePrefix } from './accounts.ts'
 import {
@@ -16,6 +17,7 @@ import {
   customerId,
   domains,
   etagOf,
+  groupId,
   isInSecondaryDomain,
   keyOfGroupId,
   type Organisation,
@@ -24,6 +26,7 @@ import {
   primaryDomain,
   roles,
   secondaryDomain,
+  type Variety,
 } from './organisation.ts'
 import type { Grant } from './token-endpoint.ts'
 
@@ -50,7 +53,7 @@ interface Route {
 /** Days a page token of users is valid. @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/users/list */
 const pageTokenDays = 3
 
-export function createDirectoryApi(organisation: Organisation) {
+export function createDirectoryApi(organisation: Organisation, { isVaried = false }: Variety = {}) {
   const { directory } = organisation
   const pageKey = randomBytes(32)
 
@@ -125,8 +128,8 @@ export function createDirectoryApi(organisation: Organisation) {
 
   const userAt = (index: number) => organisation.user(directory.person(index))
 
-  const orders = new Map<string, readonly number[]>()
-  /** Indexes in the order asked for; made once per order. */
+  const orders = new Map<string, { readonly sequence: number; readonly order: readonly number[] }>()
+  /** Indexes in the order asked for; made once per order and change. */
   const orderOf = (query: URLSearchParams): readonly number[] | undefined => {
     const orderBy = query.get('orderBy')
     if (orderBy === null) return undefined
@@ -143,7 +146,7 @@ export function createDirectoryApi(organisation: Organisation) {
       )
     const name = `${orderBy} ${sortOrder}`
     const known = orders.get(name)
-    if (known !== undefined) return known
+    if (known?.sequence === directory.sequence) return known.order
     const keyed = Array.from({ length: directory.userCount }, (_, index) => {
       const person = directory.person(index)
       return { index, key: orderBy === 'email' ? organisation.emailOf(person) : person[orderBy] }
@@ -151,7 +154,7 @@ export function createDirectoryApi(organisation: Organisation) {
     const sign = sortOrder === 'ASCENDING' ? 1 : -1
     keyed.sort((a, b) => sign * (a.key < b.key ? -1 : a.key > b.key ? 1 : a.index - b.index))
     const order = keyed.map(({ index }) => index)
-    orders.set(name, order)
+    orders.set(name, { sequence: directory.sequence, order })
     return order
   }
 
@@ -165,13 +168,19 @@ export function createDirectoryApi(organisation: Organisation) {
     oneOf(query, 'viewType', ['admin_view', 'domain_public'])
     if (query.has('query')) throw invalid('Invalid Input: query')
     const order = orderOf(query)
-    const isDeleted = query.get('showDeleted') === 'true'
+    const isDeleted = query.get('showDeleted')?.toLowerCase() === 'true'
+    const { now } = call.request
     return page(
       call,
       { kind: 'admin#directory#users', member: 'users', defaultSize: 100, maxSize: 500, isStrict: true },
-      byIndex(isDeleted ? 0 : directory.userCount, (position) => {
+      byIndex(directory.userCount, (position) => {
         const index = order?.[position] ?? position
-        return isOfDomain(index) ? userAt(index) : undefined
+        if (!isOfDomain(index)) return undefined
+        if (isDeleted)
+          return organisation.isDeleted(index, now)
+            ? organisation.deletedUser(directory.person(index))
+            : undefined
+        return directory.hasPerson(index) ? userAt(index) : undefined
       }),
     )
   }
@@ -182,6 +191,7 @@ export function createDirectoryApi(organisation: Organisation) {
     let isListed: (index: number) => boolean
     if (userKey === null) isListed = whose(query, (domain) => () => domain === primaryDomain)
     else {
+      if (query.has('customer')) throw invalid('Invalid Input')
       const userIndex = organisation.findUser(userKey)
       if (userIndex === undefined) throw notFound('userKey')
       isListed = (index) => directory.isMember(index, userIndex)
@@ -190,7 +200,7 @@ export function createDirectoryApi(organisation: Organisation) {
       call,
       { kind: 'admin#directory#groups', member: 'groups', defaultSize: 200, maxSize: 200 },
       byIndex(directory.groupCount, (index) =>
-        isListed(index) ? organisation.group(directory.group(index)) : undefined,
+        directory.hasGroup(index) && isListed(index) ? organisation.group(directory.group(index)) : undefined,
       ),
     )
   }
@@ -209,14 +219,24 @@ export function createDirectoryApi(organisation: Organisation) {
     const { memberCount } = directory.group(group)
     const wanted = call.query.get('roles')?.split(',')
     const owner = ownerOf(group)
+    const others = organisation.otherMembers(directory.group(group))
+    let people: { readonly from: number; readonly indexes: readonly number[] } = { from: 0, indexes: [] }
+    const personAt = (position: number): number | undefined => {
+      if (people.indexes[position - people.from] === undefined)
+        people = { from: position, indexes: directory.members(group, position, 201) }
+      return people.indexes[position - people.from]
+    }
     return page(
       call,
       { kind: 'admin#directory#members', member: 'members', defaultSize: 200, maxSize: 200 },
-      byIndex(memberCount, (position) => {
-        const [index] = directory.members(group, position, 1)
-        if (index === undefined) return undefined
-        const member = organisation.member(directory.person(index), index === owner)
-        return wanted === undefined || wanted.includes(member.role) ? member : undefined
+      byIndex(memberCount + others.length, (position) => {
+        const index = position < memberCount ? personAt(position) : undefined
+        const member =
+          index === undefined
+            ? others[position - memberCount]
+            : organisation.member(directory.person(index), index === owner)
+        if (member === undefined) return undefined
+        return wanted === undefined || wanted.includes(member.role) ? { ...member } : undefined
       }),
     )
   }
@@ -263,15 +283,28 @@ export function createDirectoryApi(organisation: Organisation) {
     creationTime: '1483963200000',
   }
 
-  const assignments = [parts.super, parts.reader, parts.helpDesk].map((index, position) => ({
+  const assignment = (id: number, roleId: string | undefined, assignedTo: string, assigneeType: string) => ({
     kind: 'admin#directory#roleAssignment',
-    etag: etagOf('assignment', index),
-    roleAssignmentId: String(18_000_000_000_000 + index),
-    roleId: roles[position]?.roleId,
-    assignedTo: userAt(index).id,
-    assigneeType: 'user',
+    etag: etagOf('assignment', id),
+    roleAssignmentId: String(18_000_000_000_000 + id),
+    roleId,
+    assignedTo,
+    assigneeType,
     scopeType: 'CUSTOMER',
-  }))
+  })
+  /** The role that somebody has; whoever was deleted has none. */
+  const assignmentOf = (index: number) => {
+    const role =
+      index === parts.super ? 0 : index === parts.reader ? 1 : organisation.isHelpDesk(index) ? 2 : -1
+    return role >= 0 && directory.hasPerson(index)
+      ? assignment(index, roles[role]?.roleId, userAt(index).id, 'USER')
+      : undefined
+  }
+  /** A group that has a role, where the organisation is a varied one. */
+  const groupAssignment = () =>
+    isVaried && directory.hasGroup(0)
+      ? assignment(largestCount, roles[2]?.roleId, groupId(directory.group(0)), 'GROUP')
+      : undefined
 
   const routes: readonly Route[] = [
     route('users', 'users', ['admin.directory.user.readonly'], listUsers),
@@ -356,7 +389,9 @@ export function createDirectoryApi(organisation: Organisation) {
       return page(
         call,
         { kind: 'admin#directory#roleAssignments', member: 'items', defaultSize: 200, maxSize: 200 },
-        byIndex(assignments.length, (index) => assignments[index]),
+        byIndex(directory.userCount + 1, (index) =>
+          index < directory.userCount ? assignmentOf(index) : groupAssignment(),
+        ),
       )
     }),
     route('customer/*/devices/chromeos', 'devices', ['admin.directory.device.chromeos.readonly'], (call) => {

@@ -1,6 +1,6 @@
 /** A strict stand-in for Google Workspace: the token endpoint for service accounts, and the Directory API. */
-import { createDirectory, type Directory } from '../directory.ts'
 import { freshKeys, type RsaKeys } from '../keys.ts'
+import { createLivingDirectory, type LivingDirectory } from '../living-directory.ts'
 import type { ExampleAttributes, ProviderSandbox, SandboxAnswer, SandboxRequest } from '../provider.ts'
 import { createAccounts, type ScenarioName, type ServiceAccountKeyFile } from './accounts.ts'
 import { createDirectoryApi } from './directory-api.ts'
@@ -14,12 +14,15 @@ import {
   primaryDomain,
   secondaryDomain,
   unverifiedDomain,
+  type Variety,
 } from './organisation.ts'
+import { Quota } from './quota.ts'
+import { createReportsApi, reportsPath } from './reports-api.ts'
 import { createTokenEndpoint } from './token-endpoint.ts'
 
 export type { ServiceAccountKeyFile } from './accounts.ts'
 
-export interface GoogleSandboxOptions {
+export interface GoogleSandboxOptions extends Variety {
   /** People in the directory; at least five, since the first five have parts to play. */
   readonly users: number
   readonly groups: number
@@ -27,6 +30,10 @@ export interface GoogleSandboxOptions {
   readonly seed: string
   /** Where the service accounts' keys come from; new ones by default. */
   readonly keys?: RsaKeys
+  /** Between 0 and 1: the largest groups but group 0 have the people's number to this power. */
+  readonly largestGroup?: number
+  /** Queries a minute for each administrator and API; without a limit by default. Google grants 2,400. */
+  readonly requestsPerMinute?: number
 }
 
 export interface GoogleSandbox extends ProviderSandbox {
@@ -50,7 +57,7 @@ export interface GoogleSandbox extends ProviderSandbox {
   }
   /** Key files: one that works, and one for each thing that may be wrong with a service account. */
   readonly keyFiles: Readonly<Record<ScenarioName, ServiceAccountKeyFile>>
-  readonly directory: Directory
+  readonly directory: LivingDirectory
 }
 
 const tokenHost = 'oauth2.googleapis.com'
@@ -61,17 +68,20 @@ const foreignDomain = 'initech.com'
 const isForTokens = ({ url }: SandboxRequest) => url.pathname === '/token'
 
 export async function createGoogleSandbox(options: GoogleSandboxOptions): Promise<GoogleSandbox> {
-  const directory = createDirectory({
+  const directory = createLivingDirectory({
     domain: primaryDomain,
     users: Math.max(options.users, fewestUsers),
     groups: options.groups,
     ...(options.devices !== undefined && { devices: options.devices }),
+    ...(options.largestGroup !== undefined && { largestGroup: options.largestGroup }),
     seed: options.seed,
   })
-  const organisation = organisationOf(directory)
+  const organisation = organisationOf(directory, options)
   const accounts = await createAccounts(options.keys ?? freshKeys())
   const tokens = createTokenEndpoint(accounts, organisation)
-  const api = createDirectoryApi(organisation)
+  const api = createDirectoryApi(organisation, options)
+  const reports = createReportsApi(organisation)
+  const quota = new Quota(options.requestsPerMinute ?? Number.POSITIVE_INFINITY)
   const { keyFiles } = accounts
   const emailOfPart = (part: keyof typeof parts) => organisation.emailOf(directory.person(parts[part]))
   const admins = {
@@ -86,11 +96,13 @@ export async function createGoogleSandbox(options: GoogleSandboxOptions): Promis
   const answer = async (request: SandboxRequest): Promise<SandboxAnswer> => {
     const { pathname } = request.url
     if (isForTokens(request) && request.method === 'POST') return tokens.handle(request)
-    if (!pathname.startsWith('/admin/directory/v1/')) return unknownPath(pathname)
+    const isForReports = pathname.startsWith(reportsPath)
+    if (!isForReports && !pathname.startsWith('/admin/directory/v1/')) return unknownPath(pathname)
     const grant = tokens.authenticate(request)
     const account = accounts.find(grant.account)
     if (account !== undefined && !account.isAdminSdkEnabled) throw serviceDisabled(account.projectNumber)
-    return api.handle(request, grant, account?.privileges ?? [])
+    quota.count(isForReports ? 'reports' : 'directory', grant, request.now)
+    return (isForReports ? reports : api).handle(request, grant, account?.privileges ?? [])
   }
 
   return {

@@ -1,6 +1,7 @@
 /** The made-up customer of Google Workspace: its domains, its administrators, and how the directory looks in Google's JSON. */
 import { createHash } from 'node:crypto'
-import type { Device, Directory, Group, Person } from '../directory.ts'
+import type { Device, Group, Person } from '../directory.ts'
+import type { LivingDirectory, LivingGroup, LivingPerson } from '../living-directory.ts'
 
 export const customerId = 'C03sandb0x'
 export const primaryDomain = 'example.com'
@@ -17,7 +18,7 @@ export const domains = [
 ] as const
 
 /** What administrators may read; the API asks for one of them per endpoint. */
-export type Privilege = 'users' | 'groups' | 'domains' | 'roles' | 'devices'
+export type Privilege = 'users' | 'groups' | 'domains' | 'roles' | 'devices' | 'reports'
 
 /** The first people of the directory have parts to play. */
 export const parts = {
@@ -31,7 +32,7 @@ export const parts = {
 } as const
 
 const privileges: ReadonlyMap<number, readonly Privilege[]> = new Map([
-  [parts.super, ['users', 'groups', 'domains', 'roles', 'devices'] as const],
+  [parts.super, ['users', 'groups', 'domains', 'roles', 'devices', 'reports'] as const],
   [parts.reader, ['users', 'groups', 'domains'] as const],
   [parts.helpDesk, ['users'] as const],
 ])
@@ -55,7 +56,15 @@ const decimalId = ({ key, index }: Person) => {
   return `1${digits(BigInt(`0x${key}`) % 10n ** 10n)}${digits((index ^ indexMask) >>> 0)}`
 }
 
-export function organisationOf(directory: Directory) {
+export interface Variety {
+  /**
+   * What a directory of people in groups has not: groups in groups, groups with everybody or outsiders in them, and
+   * many administrators. None of it by default.
+   */
+  readonly isVaried?: boolean
+}
+
+export function organisationOf(directory: LivingDirectory, { isVaried = false }: Variety = {}) {
   const emailOf = (person: Person) => {
     if (person.index === parts.super) return firstAdministrator
     return isInSecondaryDomain(person.index) ? `${person.userName}@${secondaryDomain}` : person.email
@@ -66,19 +75,24 @@ export function organisationOf(directory: Directory) {
   }
   const indexOfId = (id: string) => {
     const index = (Number(id.slice(11)) ^ indexMask) >>> 0
-    return index < directory.userCount && decimalId(directory.person(index)) === id ? index : undefined
+    return directory.hasPerson(index) && decimalId(directory.person(index)) === id ? index : undefined
   }
+  /** Whether somebody has the role of the help desk. */
+  const isHelpDesk = (index: number) =>
+    index === parts.helpDesk || (isVaried && index > parts.notAdmin && index % 3 === 0)
 
   return {
     directory,
     emailOf,
     isSuspended,
+    isHelpDesk,
     privilegesOf: (index: number): readonly Privilege[] => privileges.get(index) ?? [],
 
     /** The index of the person with this primary address, alias or id. */
     findUser(userKey: string): number | undefined {
       const key = userKey.toLowerCase()
-      if (key === firstAdministrator || key === `test@${aliasDomain}`) return parts.super
+      if (key === firstAdministrator || key === `test@${aliasDomain}`)
+        return directory.hasPerson(parts.super) ? parts.super : undefined
       if (/^\d+$/.test(key)) return indexOfId(key)
       const [local, domain] = key.split('@')
       if (local === undefined || ![primaryDomain, secondaryDomain, aliasDomain].some((own) => own === domain))
@@ -95,7 +109,7 @@ export function organisationOf(directory: Directory) {
     },
 
     /** @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/users */
-    user(person: Person) {
+    user(person: LivingPerson) {
       const email = emailOf(person)
       const [local] = email.split('@')
       const aliases = isInSecondaryDomain(person.index) ? [] : [`${local}@${aliasDomain}`]
@@ -104,7 +118,7 @@ export function organisationOf(directory: Directory) {
       return {
         kind: 'admin#directory#user',
         id: decimalId(person),
-        etag: etagOf('user', person.key, person.updatedAt.toISOString()),
+        etag: etagOf('user', person.key, person.version, person.lastSignInAt?.toISOString()),
         primaryEmail: email,
         name: {
           givenName: person.givenName,
@@ -112,7 +126,7 @@ export function organisationOf(directory: Directory) {
           fullName: `${person.givenName} ${person.familyName}`,
         },
         isAdmin: person.index === parts.super || person.index === parts.suspended,
-        isDelegatedAdmin: person.index === parts.reader || person.index === parts.helpDesk,
+        isDelegatedAdmin: person.index === parts.reader || isHelpDesk(person.index),
         lastLoginTime: person.lastSignInAt?.toISOString() ?? epoch,
         creationTime: person.createdAt.toISOString(),
         agreedToTerms: person.status !== 'invited',
@@ -138,13 +152,22 @@ export function organisationOf(directory: Directory) {
       }
     },
 
+    /** Whether somebody was deleted so lately that the account can be restored. */
+    isDeleted: (index: number, now: Date) =>
+      !directory.hasPerson(index) &&
+      directory.person(index).updatedAt.getTime() > now.getTime() - restorableDays * 86_400_000,
+
+    deletedUser(person: LivingPerson) {
+      return { ...this.user(person), deletionTime: person.updatedAt.toISOString() }
+    },
+
     /** @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/groups */
-    group(group: Group) {
+    group(group: LivingGroup) {
       return {
         kind: 'admin#directory#group',
         id: groupId(group),
-        etag: etagOf('group', group.key, group.updatedAt.toISOString()),
-        email: `${group.mailNickname}@${primaryDomain}`,
+        etag: etagOf('group', group.key, group.version),
+        email: groupEmail(group),
         name: group.name,
         directMembersCount: String(group.memberCount),
         description: group.description,
@@ -163,6 +186,38 @@ export function organisationOf(directory: Directory) {
         type: 'USER',
         status: isSuspended(person) ? 'SUSPENDED' : 'ACTIVE',
       }
+    },
+
+    /** Members besides the people of the directory: a group, everybody, an outsider with and one without an account. */
+    otherMembers({ index }: Group): readonly GoogleMember[] {
+      if (!isVaried || index === 0) return []
+      const member = (parts: Partial<GoogleMember>): GoogleMember => ({
+        kind: 'admin#directory#member',
+        etag: etagOf('member', index, parts.type, parts.email),
+        role: 'MEMBER',
+        status: 'ACTIVE',
+        type: 'USER',
+        ...parts,
+      })
+      const nested = index + 1
+      return [
+        ...(index % 2 === 1 && directory.hasGroup(nested)
+          ? [
+              member({
+                id: groupId(directory.group(nested)),
+                email: groupEmail(directory.group(nested)),
+                type: 'GROUP',
+              }),
+            ]
+          : []),
+        ...(index % 3 === 1 ? [member({ id: customerId, type: 'CUSTOMER' })] : []),
+        ...(index % 3 === 2
+          ? [
+              member({ id: '111222333444555666777', email: 'guest@initech.com' }),
+              member({ email: 'news@initech.com' }),
+            ]
+          : []),
+      ]
     },
 
     /** @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/chromeosdevices */
@@ -206,8 +261,23 @@ export function organisationOf(directory: Directory) {
 
 export type Organisation = ReturnType<typeof organisationOf>
 
+/** Days that a deleted account can be restored. @see https://support.google.com/a/answer/1397578 */
+const restorableDays = 20
+
+export interface GoogleMember {
+  readonly kind: string
+  readonly etag: string
+  readonly id?: string
+  readonly email?: string
+  readonly role: string
+  readonly type: string
+  readonly status: string
+}
+
+export const groupEmail = (group: Group) => `${group.mailNickname}@${primaryDomain}`
+
 /** Lower-case letters and digits that start like Google's; the directory's key stands behind them. */
-const groupId = (group: Group) => `03${group.key}`
+export const groupId = (group: Group) => `03${group.key}`
 export const keyOfGroupId = (id: string) => (/^03[0-9a-f]{32}$/.test(id) ? id.slice(2) : id)
 
 export const roles = [

@@ -1,11 +1,13 @@
 /** The organisation's API: who asks, what they may see, and the documents of each route. */
+import type { LivingDirectory } from '../living-directory.ts'
 import type { SandboxAnswer, SandboxRequest } from '../provider.ts'
 import type { Document, Documents } from './documents.ts'
 import { apiError, challenge, refuse } from './errors.ts'
 import { readFields, readFilter } from './filter.ts'
-import { nextUrl, type Pager } from './paging.ts'
+import { byCandidates, byIndex, type Listing, nextUrl, type Pager } from './paging.ts'
 import type { ApiTokenRecord, Role, ServiceApp } from './principals.ts'
 import type { ProofVerifier } from './proofs.ts'
+import type { SystemLog } from './system-log.ts'
 import type { TokenEndpoint } from './token-endpoint.ts'
 
 export interface ApiOptions {
@@ -13,6 +15,9 @@ export interface ApiOptions {
   readonly organizationId: string
   readonly documents: Documents
   readonly pager: Pager
+  readonly log: SystemLog
+  /** How many people are administrators besides those who made the tokens: the last ones the organisation was made with. */
+  readonly administrators: number
   readonly tokens: readonly ApiTokenRecord[]
   readonly apps: readonly ServiceApp[]
   readonly tokenEndpoint: TokenEndpoint
@@ -65,6 +70,8 @@ const userProperties = [
   'profile.firstName',
   'profile.lastName',
   'profile.department',
+  'created',
+  'profile.title',
 ]
 const groupProperties = ['id', 'type', 'lastUpdated', 'lastMembershipUpdated', 'profile.name']
 const deviceProperties = ['id', 'status', 'lastUpdated', 'profile.displayName', 'profile.platform']
@@ -73,9 +80,11 @@ export class OktaApi {
   readonly #options: ApiOptions
   readonly #revoked = new Set<string>()
   readonly #routes: readonly Route[]
+  readonly #madeWith: number
 
   constructor(options: ApiOptions) {
     this.#options = options
+    this.#madeWith = options.documents.directory.userCount
     this.#routes = this.#allRoutes()
   }
 
@@ -169,8 +178,36 @@ export class OktaApi {
     return [1, 2, 3].filter((index) => index < this.#options.documents.directory.groupCount)
   }
 
+  /** Members in the order of their indexes, gone on with behind the last one given, whoever has come or left since. */
+  #membersOf(group: number, origin: string): Listing['from'] {
+    const { documents } = this.#options
+    const { directory } = documents
+    return function* (offset) {
+      const block = limits.members.most + 1
+      for (let position = positionBehind(directory, group, offset); ; position += block) {
+        const members = directory.members(group, position, block)
+        for (const member of members) yield { document: documents.user(member, origin), end: member + 1 }
+        if (members.length < block) return
+      }
+    }
+  }
+
+  #administratorIndexes(): readonly number[] {
+    const { tokens, administrators } = this.#options
+    const others = Array.from({ length: administrators }, (_, place) => this.#madeWith - 1 - place)
+    const indexes = new Set([...tokens.map(({ ownerIndex }) => ownerIndex), ...others])
+    return [...indexes].filter((index) => index >= 0).sort((one, other) => one - other)
+  }
+
+  #rolesOf(index: number): readonly Document[] {
+    const { tokens, administrators } = this.#options
+    const held = tokens.filter(({ ownerIndex }) => ownerIndex === index).map(({ role }) => role)
+    const isFurther = index < this.#madeWith && index >= this.#madeWith - administrators
+    return [...[...new Set(held)].map(roleDocument), ...(isFurther ? [customRoleDocument] : [])]
+  }
+
   #allRoutes(): readonly Route[] {
-    const { documents, pager, tokens, apps, host, organizationId, isClassic, expiresAt } = this.#options
+    const { documents, pager, log, tokens, apps, host, organizationId, isClassic, expiresAt } = this.#options
     const { directory } = documents
 
     const user = ({ request, caller, id }: Call): { index: number; document: Document } => {
@@ -197,21 +234,23 @@ export class OktaApi {
           const { searchParams, origin } = request.url
           const expression = searchParams.get('filter') ?? searchParams.get('search')
           const q = searchParams.get('q')?.toLowerCase()
-          const matches = expression === null ? () => true : readFilter(expression, userProperties)
+          const filter = expression === null ? undefined : readFilter(expression, userProperties)
           const fields = searchParams.get('fields')
           const project = fields === null ? (document: Document) => document : readFields(fields)
+          const isWithCredentials = !/\bomitCredentials\b/.test(request.headers.get('content-type') ?? '')
+          const at = (index: number) => {
+            if (!directory.hasPerson(index) || !this.#seesUser(caller, index)) return undefined
+            const document = documents.user(index, origin, isWithCredentials)
+            // Without an expression, deprovisioned users are left out.
+            if (filter === undefined && document.status === 'DEPROVISIONED') return undefined
+            if (q !== undefined && !startsWith(document, q)) return undefined
+            return filter === undefined || filter.test(document) ? project(document) : undefined
+          }
+          const candidates = documents.usersChangedFrom(filter?.changedFrom)
           return pager.answer(request, {
             kind: 'users',
             limits: limits.users,
-            count: directory.userCount,
-            at: (index) => {
-              if (!this.#seesUser(caller, index)) return undefined
-              const document = documents.user(index, origin)
-              // Without an expression, deprovisioned users are left out.
-              if (expression === null && document.status === 'DEPROVISIONED') return undefined
-              if (q !== undefined && !startsWith(document, q)) return undefined
-              return matches(document) ? project(document) : undefined
-            },
+            from: candidates === undefined ? byIndex(directory.userCount, at) : byCandidates(candidates, at),
           })
         },
       },
@@ -230,11 +269,11 @@ export class OktaApi {
           return pager.answer(call.request, {
             kind: `groups of ${index}`,
             limits: limits.groups,
-            count: directory.groupCount,
-            at: (group) =>
+            from: byIndex(directory.groupCount, (group) =>
               this.#seesGroup(call.caller, group) && directory.isMember(group, index)
                 ? documents.group(group, call.request.url.origin)
                 : undefined,
+            ),
           })
         },
       },
@@ -252,11 +291,7 @@ export class OktaApi {
         pattern: /^\/api\/v1\/users\/([^/]+)\/roles$/,
         scope: 'okta.roles.read',
         roles: ['SUPER_ADMIN'],
-        handle: (call) => {
-          const { index } = user(call)
-          const held = tokens.filter(({ ownerIndex }) => ownerIndex === index).map(({ role }) => role)
-          return { status: 200, body: [...new Set(held)].map(roleDocument) }
-        },
+        handle: (call) => ({ status: 200, body: this.#rolesOf(user(call).index) }),
       },
       {
         method: 'GET',
@@ -276,16 +311,18 @@ export class OktaApi {
         handle: ({ request, caller }) => {
           const { searchParams, origin } = request.url
           const expression = searchParams.get('filter') ?? searchParams.get('search')
-          const matches = expression === null ? () => true : readFilter(expression, groupProperties)
+          const filter = expression === null ? undefined : readFilter(expression, groupProperties)
+          const isWithStats = searchParams.get('expand') === 'stats'
+          const at = (index: number) => {
+            if (!directory.hasGroup(index) || !this.#seesGroup(caller, index)) return undefined
+            const document = documents.group(index, origin, isWithStats)
+            return filter === undefined || filter.test(document) ? document : undefined
+          }
+          const candidates = documents.groupsChangedFrom(filter?.changedFrom)
           return pager.answer(request, {
             kind: 'groups',
             limits: limits.groups,
-            count: directory.groupCount,
-            at: (index) => {
-              if (!this.#seesGroup(caller, index)) return undefined
-              const document = documents.group(index, origin)
-              return matches(document) ? document : undefined
-            },
+            from: candidates === undefined ? byIndex(directory.groupCount, at) : byCandidates(candidates, at),
           })
         },
       },
@@ -307,11 +344,7 @@ export class OktaApi {
           return pager.answer(call.request, {
             kind: `members of ${index}`,
             limits: limits.members,
-            count: directory.group(index).memberCount,
-            at: (position) => {
-              const [member] = directory.members(index, position, 1)
-              return member === undefined ? undefined : documents.user(member, call.request.url.origin)
-            },
+            from: this.#membersOf(index, call.request.url.origin),
           })
         },
       },
@@ -325,12 +358,11 @@ export class OktaApi {
           const { items, next } = pager.read(request, {
             kind: 'assignees',
             limits: limits.assignees,
-            count: tokens.length,
-            at: (index) => {
-              const owner = tokens[index]?.ownerIndex ?? 0
-              const isFirst = tokens.findIndex(({ ownerIndex }) => ownerIndex === owner) === index
-              return isFirst ? assigneeDocument(documents.userId(owner), organizationId, origin) : undefined
-            },
+            from: byCandidates(this.#administratorIndexes(), (index) =>
+              directory.hasPerson(index)
+                ? assigneeDocument(documents.userId(index), organizationId, origin)
+                : undefined,
+            ),
           })
           return {
             status: 200,
@@ -344,6 +376,13 @@ export class OktaApi {
       ...(isClassic ? [] : this.#deviceRoutes()),
       {
         method: 'GET',
+        pattern: /^\/api\/v1\/logs$/,
+        scope: 'okta.logs.read',
+        roles: readers,
+        handle: ({ request }) => log.answer(request),
+      },
+      {
+        method: 'GET',
         pattern: /^\/api\/v1\/apps$/,
         scope: 'okta.apps.read',
         roles: readers,
@@ -351,11 +390,10 @@ export class OktaApi {
           pager.answer(request, {
             kind: 'apps',
             limits: limits.apps,
-            count: apps.length,
-            at: (index) => {
+            from: byIndex(apps.length, (index) => {
               const app = apps[index]
               return app === undefined ? undefined : documents.application(app, request.url.origin)
-            },
+            }),
           }),
       },
       {
@@ -430,15 +468,16 @@ export class OktaApi {
         roles: readers,
         handle: ({ request }) => {
           const expression = request.url.searchParams.get('search')
-          const matches = expression === null ? () => true : readFilter(expression, deviceProperties)
+          const filter = expression === null ? undefined : readFilter(expression, deviceProperties)
+          const expand = request.url.searchParams.get('expand')
           return pager.answer(request, {
             kind: 'devices',
             limits: limits.devices,
-            count: directory.deviceCount,
-            at: (index) => {
-              const document = documents.device(index, request.url.origin)
-              return document !== undefined && matches(document) ? document : undefined
-            },
+            from: byIndex(directory.deviceCount, (index) => {
+              const document = documents.device(index, request.url.origin, expand)
+              if (document === undefined) return undefined
+              return filter === undefined || filter.test(document) ? document : undefined
+            }),
           })
         },
       },
@@ -457,23 +496,25 @@ export class OktaApi {
         pattern: /^\/api\/v1\/devices\/([^/]+)\/users$/,
         scope,
         roles: readers,
-        handle: ({ request, id }) => {
-          const { ownerIndex, lastSeenAt } = directory.device(device(id))
-          return {
-            status: 200,
-            body: [
-              {
-                created: lastSeenAt.toISOString(),
-                managementStatus: 'MANAGED',
-                screenLockType: 'BIOMETRIC',
-                user: documents.user(ownerIndex, request.url.origin),
-              },
-            ],
-          }
-        },
+        handle: ({ request, id }) => ({
+          status: 200,
+          body: documents.deviceUsers(device(id), request.url.origin),
+        }),
       },
     ]
   }
+}
+
+/** How many members of a group have an index below `offset`. */
+function positionBehind(directory: LivingDirectory, group: number, offset: number): number {
+  let [low, high] = [0, offset === 0 ? 0 : directory.group(group).memberCount]
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    const [member] = directory.members(group, middle, 1)
+    if (member !== undefined && member < offset) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** How `q` looks for people: by the beginning of a name or an address. */
@@ -498,6 +539,18 @@ const roleDocument = (role: Role) => ({
   lastUpdated: '2026-01-15T08:00:00.000Z',
   assignmentType: 'USER',
 })
+
+const customRoleDocument = {
+  id: 'irb1q92TFAHzySt3x0g4',
+  role: 'cr0Yq6IJxGIr0ouum0g3',
+  label: 'Service desk',
+  type: 'CUSTOM',
+  status: 'ACTIVE',
+  created: '2026-01-15T08:00:00.000Z',
+  lastUpdated: '2026-01-15T08:00:00.000Z',
+  assignmentType: 'USER',
+  'resource-set': 'iamoJDFKaJxGIr0oamd9g',
+}
 
 const assigneeDocument = (id: string, organizationId: string, origin: string) => ({
   id,

@@ -1,10 +1,12 @@
 /** The directory's people, groups and devices as Okta's documents. */
-import type { Directory, Group, Person } from '../directory.ts'
+import { createHash } from 'node:crypto'
+import { lastChangeAt } from '../directory.ts'
+import type { LivingDirectory, LivingGroup, LivingPerson } from '../living-directory.ts'
 import { oktaId, type ServiceApp } from './principals.ts'
 
 export type Document = Readonly<Record<string, unknown>>
 
-/** Ids hold ten digits of the directory's key and the index, so that they are found again without a table. */
+/** Ids hold ten digits of a key and the index, so that they are found again without a table. */
 const idOf = (prefix: string, { key, index }: { readonly key: string; readonly index: number }) =>
   `${prefix}${key.slice(0, 10)}${index.toString(36).padStart(7, '0')}`
 
@@ -16,37 +18,89 @@ const indexIn = (id: string, prefix: string) =>
  *
  * @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/user
  */
-const statuses: Readonly<Record<Person['status'], string>> = {
+export const statuses: Readonly<Record<LivingPerson['status'], string>> = {
   active: 'ACTIVE',
   suspended: 'SUSPENDED',
   deactivated: 'DEPROVISIONED',
   invited: 'PROVISIONED',
 }
 
-export class Documents {
-  readonly directory: Directory
-  readonly #seed: string
+/** Okta's times of change are whole seconds. */
+const inSeconds = (time: Date) => `${time.toISOString().slice(0, -5)}.000Z`
 
-  constructor(directory: Directory, seed: string) {
-    this.directory = directory
-    this.#seed = seed
+/** What happened since the organisation was made, in a form that lists are answered from. */
+class Changed {
+  readonly #indexes = new Set<number>()
+  #sorted: readonly number[] | undefined
+
+  add(index: number): void {
+    if (this.#indexes.has(index)) return
+    this.#indexes.add(index)
+    this.#sorted = undefined
   }
 
-  user(index: number, origin: string): Document {
+  /** Ascending. */
+  list(): readonly number[] {
+    this.#sorted ??= [...this.#indexes].sort((one, other) => one - other)
+    return this.#sorted
+  }
+}
+
+export class Documents {
+  readonly directory: LivingDirectory
+  readonly #seed: string
+  readonly #changedUsers = new Changed()
+  readonly #changedGroups = new Changed()
+  /** How often somebody came back after they were deleted: Okta gives them a new id each time. */
+  readonly #returns = new Map<number, number>()
+
+  constructor(directory: LivingDirectory, seed: string) {
+    this.directory = directory
+    this.#seed = seed
+    directory.onChange(({ change: { what }, person, group }) => {
+      if (what === 'return' && person !== undefined)
+        this.#returns.set(person, (this.#returns.get(person) ?? 0) + 1)
+      if (person !== undefined) this.#changedUsers.add(person)
+      if (group !== undefined) this.#changedGroups.add(group)
+      // Coming and going changes the members of groups that the change does not name.
+      if (what === 'hire' || what === 'return' || what === 'leave') this.#noteGroupsOf(what)
+    })
+  }
+
+  #noteGroupsOf(what: 'hire' | 'return' | 'leave'): void {
+    const { groupCount } = this.directory
+    const last = what === 'leave' ? groupCount : Math.min(1, groupCount)
+    for (let index = 0; index < last; index++)
+      if (this.directory.group(index).membersVersion === this.directory.sequence)
+        this.#changedGroups.add(index)
+  }
+
+  /** Indexes of all users that may have changed at or after `from`; undefined where that would be most of them. */
+  usersChangedFrom(from: string | undefined): readonly number[] | undefined {
+    return isAfterMaking(from) ? this.#changedUsers.list() : undefined
+  }
+
+  groupsChangedFrom(from: string | undefined): readonly number[] | undefined {
+    return isAfterMaking(from) ? this.#changedGroups.list() : undefined
+  }
+
+  user(index: number, origin: string, isWithCredentials = true): Document {
     const person = this.directory.person(index)
-    const id = idOf('00u', person)
-    const manager = person.managerIndex === undefined ? undefined : this.directory.person(person.managerIndex)
-    const changed = person.updatedAt.toISOString()
+    const id = this.#userIdOf(person)
+    const manager = person.managerIndex === undefined ? undefined : this.#managerOf(person.managerIndex)
+    const changed = inSeconds(person.updatedAt)
+    const created = inSeconds(person.createdAt)
+    const activated = person.status === 'invited' ? null : created
     return {
       id,
       status: statuses[person.status],
-      created: person.createdAt.toISOString(),
-      activated: person.status === 'invited' ? null : person.createdAt.toISOString(),
+      created,
+      activated,
       statusChanged: changed,
-      lastLogin: person.lastSignInAt?.toISOString() ?? null,
+      lastLogin: person.lastSignInAt === undefined ? null : inSeconds(person.lastSignInAt),
       lastUpdated: changed,
-      passwordChanged: person.status === 'invited' ? null : person.createdAt.toISOString(),
-      type: { id: oktaId('oty', this.#seed, 'default user type') },
+      passwordChanged: activated,
+      type: { id: this.#userType() },
       profile: {
         login: person.email,
         email: person.email,
@@ -60,36 +114,72 @@ export class Documents {
         employeeNumber: person.employeeNumber,
         city: person.city,
         countryCode: person.countryCode,
-        ...(manager && { manager: `${manager.givenName} ${manager.familyName}`, managerId: manager.email }),
+        ...manager,
       },
-      credentials: { provider: { type: 'OKTA', name: 'OKTA' } },
+      ...(isWithCredentials && { credentials: { provider: { type: 'OKTA', name: 'OKTA' } } }),
       _links: { self: { href: `${origin}/api/v1/users/${id}` } },
     }
   }
 
+  /** What of somebody their reports' profiles repeat. A manager has eight of them, one after the other. */
+  #managerOf(index: number): Document {
+    if (this.#manager?.index !== index || this.#manager.sequence !== this.directory.sequence) {
+      const { givenName, familyName, email } = this.directory.person(index)
+      const profile = { manager: `${givenName} ${familyName}`, managerId: email }
+      this.#manager = { index, sequence: this.directory.sequence, profile }
+    }
+    return this.#manager.profile
+  }
+  #manager: { readonly index: number; readonly sequence: number; readonly profile: Document } | undefined
+
+  #userType(): string {
+    this.#userTypeId ??= oktaId('oty', this.#seed, 'default user type')
+    return this.#userTypeId
+  }
+  #userTypeId: string | undefined
+
   userId(index: number): string {
-    return idOf('00u', this.directory.person(index))
+    return this.#userIdOf(this.directory.person(index))
   }
 
-  /** Index of the user with this id, login, or login without its domain. */
+  #userIdOf({ key, index }: Pick<LivingPerson, 'key' | 'index'>): string {
+    const returns = this.#returns.get(index)
+    if (returns === undefined) return idOf('00u', { key, index })
+    return idOf('00u', { key: createHash('sha256').update(`${key} ${returns}`).digest('hex'), index })
+  }
+
+  /** Index of the user with this id, login, or login without its domain, if they are there. */
   findUser(idOrLogin: string): number | undefined {
     const index = indexIn(idOrLogin, '00u')
-    if (index < this.directory.userCount && this.userId(index) === idOrLogin) return index
+    if (this.directory.hasPerson(index) && this.userId(index) === idOrLogin) return index
     return this.directory.findPerson(idOrLogin)
   }
 
   /** The directory's group of everybody is Okta's own group Everyone. */
-  group(index: number, origin: string): Document {
+  group(index: number, origin: string, isWithStats = false): Document {
     const group = this.directory.group(index)
     const id = idOf('00g', group)
     return {
       id,
-      created: group.createdAt.toISOString(),
-      lastUpdated: group.updatedAt.toISOString(),
-      lastMembershipUpdated: group.updatedAt.toISOString(),
+      created: inSeconds(group.createdAt),
+      lastUpdated: inSeconds(group.updatedAt),
+      // A new name is no change of members.
+      lastMembershipUpdated: inSeconds(group.membersVersion === 0 ? group.createdAt : group.membersUpdatedAt),
       objectClass: ['okta:user_group'],
       type: index === 0 ? 'BUILT_IN' : 'OKTA_GROUP',
       profile: profileOf(index, group),
+      ...(isWithStats && {
+        _embedded: {
+          stats: {
+            usersCount: group.memberCount,
+            appsCount: 0,
+            groupPushMappingsCount: 0,
+            // Spelled like this in Okta's schema.
+            hasAdminPrivlege: false,
+            _links: { users: { href: `${origin}/api/v1/groups/${id}/users` } },
+          },
+        },
+      }),
       _links: {
         users: { href: `${origin}/api/v1/groups/${id}/users` },
         apps: { href: `${origin}/api/v1/groups/${id}/apps` },
@@ -97,14 +187,17 @@ export class Documents {
     }
   }
 
+  groupId(index: number): string {
+    return idOf('00g', this.directory.group(index))
+  }
+
   findGroup(id: string): number | undefined {
     const index = indexIn(id, '00g')
-    if (!(index < this.directory.groupCount)) return undefined
-    return idOf('00g', this.directory.group(index)) === id ? index : undefined
+    return this.directory.hasGroup(index) && this.groupId(index) === id ? index : undefined
   }
 
   /** Okta manages no ChromeOS devices: the directory's are no part of the organisation. */
-  device(index: number, origin: string): Document | undefined {
+  device(index: number, origin: string, expand?: string | null): Document | undefined {
     const device = this.directory.device(index)
     if (device.platform === 'CHROMEOS') return undefined
     const id = idOf('guo', device)
@@ -131,7 +224,28 @@ export class Documents {
         self: { href: `${origin}/api/v1/devices/${id}`, hints: { allow: ['GET', 'PATCH', 'PUT'] } },
         users: { href: `${origin}/api/v1/devices/${id}/users`, hints: { allow: ['GET'] } },
       },
+      ...(expand != null && {
+        _embedded: { users: this.deviceUsers(index, origin, expand === 'userSummary') },
+      }),
     }
+  }
+
+  /** Whoever was deleted has no device any more. */
+  deviceUsers(index: number, origin: string, isSummary = false): readonly Document[] {
+    const { ownerIndex, lastSeenAt } = this.directory.device(index)
+    if (!this.directory.hasPerson(ownerIndex)) return []
+    const user = this.user(ownerIndex, origin)
+    const { login, email, firstName, lastName } = user.profile as Document
+    return [
+      {
+        created: lastSeenAt.toISOString(),
+        managementStatus: 'MANAGED',
+        screenLockType: 'BIOMETRIC',
+        user: isSummary
+          ? { id: user.id, profile: { login, email, firstName, lastName }, _links: user._links }
+          : user,
+      },
+    ]
   }
 
   findDevice(id: string): number | undefined {
@@ -152,8 +266,8 @@ export class Documents {
         provider: 'OKTA',
         vendorName: 'OKTA',
         status: 'ACTIVE',
-        created: person.createdAt.toISOString(),
-        lastUpdated: person.updatedAt.toISOString(),
+        created: inSeconds(person.createdAt),
+        lastUpdated: inSeconds(person.updatedAt),
         profile: {
           credentialId: person.email,
           deviceType: 'SmartPhone_IPhone',
@@ -183,7 +297,9 @@ export class Documents {
   }
 }
 
-const profileOf = (index: number, group: Group) =>
+const isAfterMaking = (from: string | undefined) => from !== undefined && Date.parse(from) > lastChangeAt
+
+const profileOf = (index: number, group: LivingGroup) =>
   index === 0
     ? { name: 'Everyone', description: 'All users in your organization' }
     : { name: group.name, description: group.description }

@@ -21,6 +21,7 @@ const apiErrors = {
   E0000031: [400, 'Invalid search criteria.'],
   E0000037: [400, 'Type mismatch exception.  {0}'],
   E0000047: [429, 'API call exceeded rate limit due to too many requests.'],
+  E0000053: [400, '{0}'],
 } as const satisfies Record<string, readonly [number, string]>
 
 export type ApiErrorCode = keyof typeof apiErrors

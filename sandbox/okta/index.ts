@@ -1,7 +1,7 @@
 /** A strict Okta organisation on loopback: its token endpoint, its API, and credentials for every case. */
 import { randomBytes } from 'node:crypto'
-import { createDirectory, type Directory } from '../directory.ts'
 import { freshKeys, type RsaKeys } from '../keys.ts'
+import { createLivingDirectory, type LivingDirectory } from '../living-directory.ts'
 import type { ExampleAttributes, ProviderSandbox, SandboxAnswer, SandboxRequest } from '../provider.ts'
 import { OktaApi, readOnlyMode } from './api.ts'
 import { Documents } from './documents.ts'
@@ -20,6 +20,7 @@ import {
 } from './principals.ts'
 import { ProofVerifier } from './proofs.ts'
 import { RateLimits } from './rate-limits.ts'
+import { SystemLog } from './system-log.ts'
 import { TokenEndpoint, tokenPath } from './token-endpoint.ts'
 
 export type { AppName, ServiceAppCredentials, TokenName } from './principals.ts'
@@ -40,8 +41,15 @@ export interface OktaSandboxOptions {
   readonly isClassic?: boolean
   /** The last day of a trial. */
   readonly expiresAt?: Date
-  /** Requests a minute in each bucket; many by default, so that only a fault throttles. */
-  readonly requestsPerMinute?: number
+  /** Requests a minute in each bucket, or those that Okta published; many by default, so that only a fault throttles. */
+  readonly requestsPerMinute?: number | 'documented'
+  /** Length of the minutes that requests are counted in, in ms; 60,000 by default. */
+  readonly rateWindowMs?: number
+  /** People with an administrator's role besides those who made the API tokens; none by default. */
+  readonly administrators?: number
+  /** See `DirectoryOptions`. */
+  readonly devices?: number
+  readonly largestGroup?: number
 }
 
 export interface OktaSandbox extends ProviderSandbox {
@@ -51,7 +59,7 @@ export interface OktaSandbox extends ProviderSandbox {
   readonly unknownHost: string
   readonly customDomain: string | undefined
   readonly organizationId: string
-  readonly directory: Directory
+  readonly directory: LivingDirectory
   readonly apiTokens: Readonly<Record<TokenName, string>>
   readonly serviceApps: Readonly<Record<AppName, ServiceAppCredentials>>
 }
@@ -59,8 +67,16 @@ export interface OktaSandbox extends ProviderSandbox {
 export async function createOktaSandbox(options: OktaSandboxOptions): Promise<OktaSandbox> {
   const { users, groups, seed, keys = freshKeys(), customDomain, isClassic = false } = options
   const host = options.host ?? 'acme.okta.com'
-  const directory = createDirectory({ domain: options.mailDomain ?? 'acme.com', users, groups, seed })
+  const directory = createLivingDirectory({
+    domain: options.mailDomain ?? 'acme.com',
+    users,
+    groups,
+    seed,
+    ...(options.devices !== undefined && { devices: options.devices }),
+    ...(options.largestGroup !== undefined && { largestGroup: options.largestGroup }),
+  })
   const documents = new Documents(directory, seed)
+  const pager = new Pager(seed)
   const tokens = createTokens(seed, users)
   const apps = await createApps(seed, keys)
   const organizationId = oktaId('00o', seed, 'organisation')
@@ -70,7 +86,9 @@ export async function createOktaSandbox(options: OktaSandboxOptions): Promise<Ok
     host,
     organizationId,
     documents,
-    pager: new Pager(seed),
+    pager,
+    log: new SystemLog(documents, pager, seed),
+    administrators: Math.min(options.administrators ?? 0, users),
     tokens: Object.values(tokens),
     apps: Object.values(apps),
     tokenEndpoint,
@@ -78,8 +96,17 @@ export async function createOktaSandbox(options: OktaSandboxOptions): Promise<Ok
     isClassic,
     expiresAt: options.expiresAt,
   })
-  const rateLimits = new RateLimits(options.requestsPerMinute ?? 1_000_000)
+  const rateLimits = new RateLimits({
+    requestsPerMinute: options.requestsPerMinute ?? 1_000_000,
+    ...(options.rateWindowMs !== undefined && { windowMs: options.rateWindowMs }),
+  })
   const unknownHost = host.replace('.', '-old.')
+
+  /** At its own hosts the organisation is always known by https, also where its sandbox is reached without TLS. */
+  const addressOf = (url: URL): URL => {
+    if (url.hostname !== host && url.hostname !== customDomain) return url
+    return new URL(`https://${url.hostname}${url.pathname}${url.search}`)
+  }
 
   const organization = (): SandboxAnswer => ({
     status: 200,
@@ -119,8 +146,9 @@ export async function createOktaSandbox(options: OktaSandboxOptions): Promise<Ok
     directory,
     apiTokens,
     serviceApps,
-    async handle(request) {
-      if (request.url.hostname === unknownHost) return noSuchOrganization
+    async handle(received) {
+      if (received.url.hostname === unknownHost) return noSuchOrganization
+      const request = { ...received, url: addressOf(received.url) }
       const { headers, isExceeded } = rateLimits.count(request)
       const answer = isExceeded ? rateLimits.exceeded(request) : await answerOrRefusal(() => route(request))
       return {

@@ -12,11 +12,36 @@ export interface Listing {
   /** What the list is of: a cursor of another list is refused. */
   readonly kind: string
   readonly limits: PageLimits
-  /** How many items there are to look through. */
-  readonly count: number
-  /** The document at an index; undefined where it is not in this list. */
-  at(index: number): unknown
+  /** The list's items from an offset on. */
+  from(offset: number): Iterable<Item>
 }
+
+export interface Item {
+  readonly document: unknown
+  /** Where the list goes on after it. Offsets mean the same however the list changes meanwhile. */
+  readonly end: number
+}
+
+/** A list by index, in which some indexes may have no item. */
+export const byIndex = (count: number, at: (index: number) => unknown): Listing['from'] =>
+  function* (offset) {
+    for (let index = offset; index < count; index++) {
+      const document = at(index)
+      if (document !== undefined) yield { document, end: index + 1 }
+    }
+  }
+
+/** A list of which only some indexes, ascending, come into question. */
+export const byCandidates = (
+  candidates: readonly number[],
+  at: (index: number) => unknown,
+): Listing['from'] =>
+  function* (offset) {
+    for (const index of candidates) {
+      const document = index < offset ? undefined : at(index)
+      if (document !== undefined) yield { document, end: index + 1 }
+    }
+  }
 
 export interface Page {
   readonly items: readonly unknown[]
@@ -32,16 +57,23 @@ export class Pager {
   }
 
   /** One page, as far as `after` and `limit` of the request ask for it. */
-  read(request: SandboxRequest, { kind, limits, count, at }: Listing): Page {
+  read(request: SandboxRequest, { kind, limits, from }: Listing): Page {
     const { searchParams } = request.url
     const limit = limitOf(searchParams.get('limit'), limits)
     const after = searchParams.get('after')
-    const start = after === null ? 0 : this.#offsetIn(after, kind)
-    const { items, end } = collect(start, limit, count, at)
+    const start = after === null ? 0 : this.offsetIn(after, kind)
+    const items: unknown[] = []
+    let end = start
+    let hasMore = false
+    for (const item of from(start)) {
+      hasMore = items.length === limit
+      if (hasMore) break
+      items.push(item.document)
+      end = item.end
+    }
     if (request.faults.has('repeated_next_link') && after !== null) return { items, next: after }
-    const hasMore = collect(end, 1, count, at).items.length > 0
     const isEmptied = request.faults.has('empty_middle_page') && after !== null && hasMore
-    return { items: isEmptied ? [] : items, next: hasMore ? this.#cursor(kind, end) : undefined }
+    return { items: isEmptied ? [] : items, next: hasMore ? this.cursor(kind, end) : undefined }
   }
 
   /** The page as a JSON array, with its links. */
@@ -57,14 +89,14 @@ export class Pager {
     }
   }
 
-  #cursor(kind: string, offset: number): string {
+  cursor(kind: string, offset: number): string {
     return `200${offset.toString(36)}.${this.#sign(`${kind} ${offset}`)}`
   }
 
-  #offsetIn(after: string, kind: string): number {
+  offsetIn(after: string, kind: string): number {
     const digits = /^200([0-9a-z]{1,8})\./.exec(after)?.[1]
     const offset = digits === undefined ? Number.NaN : Number.parseInt(digits, 36)
-    if (Number.isNaN(offset) || this.#cursor(kind, offset) !== after) throw refuse('E0000029')
+    if (Number.isNaN(offset) || this.cursor(kind, offset) !== after) throw refuse('E0000029')
     return offset
   }
 
@@ -85,14 +117,4 @@ function limitOf(text: string | null, { standard, most }: PageLimits): number {
   if (!/^-?\d{1,9}$/.test(text)) throw refuse('E0000037', 'limit')
   if (limit < 1) throw refuse('E0000001', 'limit')
   return Math.min(limit, most)
-}
-
-function collect(start: number, limit: number, count: number, at: (index: number) => unknown) {
-  const items: unknown[] = []
-  let index = start
-  for (; index < count && items.length < limit; index++) {
-    const item = at(index)
-    if (item !== undefined) items.push(item)
-  }
-  return { items, end: index }
 }

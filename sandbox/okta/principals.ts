@@ -45,12 +45,12 @@ export const readScopes = [
   'okta.devices.read',
   'okta.apps.read',
   'okta.orgs.read',
+  'okta.logs.read',
 ] as const
 
 /** Scopes that exist in an organisation; asking for any other is refused. */
 export const knownScopes: ReadonlySet<string> = new Set([
   ...readScopes,
-  'okta.logs.read',
   'okta.apiTokens.read',
   'okta.users.manage',
   'okta.groups.manage',

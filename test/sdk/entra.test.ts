@@ -2,69 +2,25 @@
 import assert from 'node:assert/strict'
 import { createHash, X509Certificate } from 'node:crypto'
 import { after, before, test } from 'node:test'
-import { AuthError, ConfidentialClientApplication, type Configuration } from '@azure/msal-node'
+import { AuthError } from '@azure/msal-node'
 import { Client, GraphError, type PageCollection, PageIterator } from '@microsoft/microsoft-graph-client'
-import { Agent, buildConnector, type Dispatcher, getGlobalDispatcher, setGlobalDispatcher } from 'undici'
-import { createEntraSandbox, type EntraSandbox, type SecretCredentials } from '../../sandbox/entra/index.ts'
+import { createEntraSandbox, type EntraSandbox } from '../../sandbox/entra/index.ts'
 import { type RunningSandbox, startSandbox } from '../../sandbox/index.ts'
+import { application, graph, redirectTo, tokenOf } from './graph-client.ts'
 
 let entra: EntraSandbox
 let sandbox: RunningSandbox
-let dispatcher: Dispatcher
+let restore = () => {}
 
 before(async () => {
   entra = await createEntraSandbox({ users: 230, groups: 30, seed: 'sdk' })
   sandbox = await startSandbox({ providers: [entra] })
-  const { endpoints, authority = '' } = sandbox
-  const connect = buildConnector({ ca: authority })
-  dispatcher = getGlobalDispatcher()
-  // Both libraries use the global fetch. Only the address is changed: the name stays in SNI, certificate and Host.
-  setGlobalDispatcher(
-    new Agent({
-      connect(options, callback) {
-        const origin = new URL(endpoints[options.hostname] ?? 'https://127.0.0.1:9')
-        connect(
-          {
-            ...options,
-            hostname: origin.hostname,
-            host: origin.host,
-            port: origin.port,
-            servername: options.hostname,
-          },
-          callback,
-        )
-      },
-    }),
-  )
+  restore = redirectTo(sandbox)
 })
 after(async () => {
-  setGlobalDispatcher(dispatcher)
+  restore()
   await sandbox.close()
 })
-
-type Auth = Omit<Configuration['auth'], 'authority' | 'clientId'>
-
-function application(app: { tenant_id: string; client_id: string }, auth: Auth) {
-  return new ConfidentialClientApplication({
-    auth: {
-      clientId: app.client_id,
-      authority: `https://login.microsoftonline.com/${app.tenant_id}`,
-      ...auth,
-    },
-  })
-}
-
-async function tokenOf(app: SecretCredentials): Promise<string> {
-  const client = application(app, { clientSecret: app.client_secret })
-  const result = await client.acquireTokenByClientCredential({
-    scopes: ['https://graph.microsoft.com/.default'],
-  })
-  assert.ok(result)
-  return result.accessToken
-}
-
-const graph = (app: SecretCredentials) =>
-  Client.initWithMiddleware({ authProvider: { getAccessToken: () => tokenOf(app) } })
 
 test('MSAL gets a token with a client secret', async () => {
   const client = application(entra.apps.full, { clientSecret: entra.apps.full.client_secret })

@@ -33,6 +33,43 @@ auth.transporter.interceptors.request.add({
 })
 const directory = admin({ version: 'directory_v1', auth, rootUrl: `${task.apiOrigin}/`, retry: false })
 
+const reports = admin({ version: 'reports_v1', auth, rootUrl: `${task.apiOrigin}/`, retry: false })
+
+/** Everything that a list holds, a few at a time. */
+async function everything<T>(
+  page: (
+    pageToken: string | undefined,
+  ) => Promise<{ items: T[] | undefined; next: string | null | undefined }>,
+): Promise<T[]> {
+  const found: T[] = []
+  let token: string | undefined
+  do {
+    const { items = [], next } = await page(token)
+    found.push(...items)
+    token = next ?? undefined
+  } while (token !== undefined)
+  return found
+}
+const from = (pageToken: string | undefined) => (pageToken === undefined ? {} : { pageToken })
+const customer = 'my_customer'
+
+const listUsers = (more: { showDeleted?: string } = {}) =>
+  everything(async (token) => {
+    const { data } = await directory.users.list({ customer, maxResults: 9, ...more, ...from(token) })
+    return { items: data.users, next: data.nextPageToken }
+  })
+const listGroups = () =>
+  everything(async (token) => {
+    const { data } = await directory.groups.list({ customer, maxResults: 5, ...from(token) })
+    return { items: data.groups, next: data.nextPageToken }
+  })
+const listMembers = (groupKey: string) =>
+  everything(async (token) => {
+    const { data } = await directory.members.list({ groupKey, maxResults: 4, ...from(token) })
+    return { items: data.members, next: data.nextPageToken }
+  })
+const groupLog = { userKey: 'all', applicationName: 'groups_enterprise' }
+
 const calls: Record<string, () => Promise<unknown>> = {
   async token() {
     const { access_token, token_type } = await auth.authorize()
@@ -89,6 +126,45 @@ const calls: Record<string, () => Promise<unknown>> = {
       roles: roles.data.items?.length,
     }
   },
+  everyUser: async () =>
+    (await listUsers()).map(({ id, primaryEmail, suspended, etag }) => ({
+      id,
+      primaryEmail,
+      suspended,
+      etag,
+    })),
+  everyDeletedUser: async () =>
+    (await listUsers({ showDeleted: 'true' })).map(({ id, deletionTime }) => ({ id, deletionTime })),
+  everyGroup: async () =>
+    (await listGroups()).map(({ id, name, directMembersCount }) => ({ id, name, directMembersCount })),
+  async everyMember() {
+    const members: Record<string, (string | null | undefined)[][]> = {}
+    for (const { id } of await listGroups())
+      members[id ?? ''] = (await listMembers(id ?? '')).map((member) => [member.type, member.id])
+    return members
+  },
+  everyAssignment: () =>
+    everything(async (token) => {
+      const { data } = await directory.roleAssignments.list({ customer, maxResults: 2, ...from(token) })
+      return {
+        items: data.items?.map(({ assignedTo, assigneeType, roleId }) => [assigneeType, assignedTo, roleId]),
+        next: data.nextPageToken,
+      }
+    }),
+  everyLogEntry: () =>
+    everything(async (token) => {
+      const { data } = await reports.activities.list({ ...groupLog, maxResults: 2, ...from(token) })
+      return {
+        items: data.items?.map(({ events }) => [events?.[0]?.name, events?.[0]?.parameters?.[0]?.value]),
+        next: data.nextPageToken,
+      }
+    }),
+  brokenPage: () => directory.users.list({ customer, pageToken: 'broken' }),
+  deletedUsersElsewhere: () => directory.users.list({ domain: 'initech.com', showDeleted: 'true' }),
+  membersOfNoGroup: () => directory.members.list({ groupKey: 'nobody@example.com' }),
+  groupsOfNobody: () => directory.groups.list({ userKey: 'nobody@example.com' }),
+  assignmentsElsewhere: () => directory.roleAssignments.list({ customer: 'C0000000' }),
+  logOfTomorrow: () => reports.activities.list({ ...groupLog, startTime: '2999-01-01T00:00:00.000Z' }),
   missingUser: () => directory.users.get({ userKey: 'nobody@example.com' }),
   foreignDomain: () => directory.users.list({ domain: 'initech.com' }),
 }

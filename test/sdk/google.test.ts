@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
 import { after, before, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { createGoogleSandbox, type GoogleSandbox } from '../../sandbox/google/index.ts'
 import { type RunningSandbox, startSandbox } from '../../sandbox/index.ts'
+import { callGoogle, type Given } from './google-process.ts'
 
 const scopes = [
   'user',
@@ -25,33 +23,8 @@ before(async () => {
 })
 after(() => running.close())
 
-interface Failure {
-  readonly status?: number
-  readonly code?: string
-  readonly message?: string
-  readonly data?: { readonly error?: unknown; readonly error_description?: string }
-}
-
-/** What Google's libraries make of these calls, each over real TLS with the sandbox's authority. */
-async function sdk(
-  calls: readonly string[],
-  given: { readonly keyFile?: keyof GoogleSandbox['keyFiles']; readonly subject?: string } = {},
-): Promise<Record<string, { readonly ok?: unknown } & Failure>> {
-  const task = {
-    tokenOrigin: running.endpoints['oauth2.googleapis.com'],
-    apiOrigin: running.endpoints['admin.googleapis.com'],
-    keyFile: google.keyFiles[given.keyFile ?? 'good'],
-    subject: given.subject ?? google.admins.super,
-    scopes,
-    calls,
-  }
-  const script = fileURLToPath(new URL('./google-client.ts', import.meta.url))
-  const { stdout } = await promisify(execFile)(process.execPath, [script, JSON.stringify(task)], {
-    env: { NODE_EXTRA_CA_CERTS: running.caFile },
-    timeout: 60_000,
-  })
-  return JSON.parse(stdout)
-}
+const sdk = (calls: readonly string[], given: Omit<Given, 'scopes'> = {}) =>
+  callGoogle(google, running, calls, { ...given, scopes })
 
 test("Google's libraries take a token, list and page users, and read everything else", async () => {
   const results = await sdk(['token', 'fromJson', 'users', 'user', 'groups', 'devices', 'organisation'])
