@@ -19,7 +19,7 @@ export interface HttpRequest {
   readonly url: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
-  /** Largest answer accepted, in bytes after decompression; default and ceiling 1 MiB for a validation. */
+  /** Largest answer accepted, in bytes after decompression; default and ceiling 1 MiB for a validation, 4 MiB for a sync. */
   readonly maxBodyBytes?: number
 }
 

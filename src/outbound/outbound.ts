@@ -22,6 +22,8 @@ import { Turns } from './turns.ts'
 
 /** Largest answer, in bytes after decompression, unless a request sets less. No API answer to a validation comes near. */
 export const maxBodyBytes = 1024 * 1024
+/** The same for a client that reads whole pages of entities. */
+export const maxPageBytes = 4 * 1024 * 1024
 
 /** Requests begun in one turn of the event loop by all clients together: about 2 ms of work, connections included. */
 const requestsPerTurn = 16
@@ -77,15 +79,17 @@ export interface OutboundOptions {
 
 export interface Outbound {
   /**
-   * A client of its own sockets for one validation; nothing is shared with any other.
+   * A client of its own sockets for one validation or sync; nothing is shared with any other.
    *
    * @param budgetMs the time that `signal` grants, as far as the caller knows it; nothing is asked a second time once
-   *   two thirds of it have passed since `open`
+   *   two thirds of it have passed since `open`, and with 0 nothing ever is
+   * @param largestBodyBytes what no request may exceed; `maxBodyBytes` by default
    */
   open(
     rules: readonly EgressRule[],
     signal: AbortSignal,
     budgetMs?: number,
+    largestBodyBytes?: number,
   ): HttpClient & { close(): Promise<void> }
 }
 
@@ -121,7 +125,10 @@ export function createOutbound(options: OutboundOptions = {}): Outbound {
     ),
     open: new Set(),
   }
-  return { open: (rules, signal, budgetMs = 10_000) => new Client(equipment, rules, signal, budgetMs) }
+  return {
+    open: (rules, signal, budgetMs = 10_000, largestBodyBytes = maxBodyBytes) =>
+      new Client(equipment, rules, signal, budgetMs, largestBodyBytes),
+  }
 }
 
 class Client implements HttpClient {
@@ -133,8 +140,15 @@ class Client implements HttpClient {
   readonly #stop = this.#stopping.signal
   readonly #forgetSignal: () => void
   readonly #retryUntil: number
+  readonly #largestBodyBytes: number
 
-  constructor(equipment: Equipment, rules: readonly EgressRule[], signal: AbortSignal, budgetMs: number) {
+  constructor(
+    equipment: Equipment,
+    rules: readonly EgressRule[],
+    signal: AbortSignal,
+    budgetMs: number,
+    largestBodyBytes: number,
+  ) {
     this.#equipment = equipment
     this.#rules = rules
     const stop = () => this.#stopping.abort(outOfTime)
@@ -142,6 +156,7 @@ class Client implements HttpClient {
     this.#forgetSignal = () => signal.removeEventListener('abort', stop)
     if (signal.aborted) stop()
     this.#retryUntil = performance.now() + (budgetMs * 2) / 3
+    this.#largestBodyBytes = largestBodyBytes
     equipment.open.add(this)
   }
 
@@ -233,7 +248,7 @@ class Client implements HttpClient {
         path: destination.path,
         headers,
         body: request.body,
-        maxBodyBytes: Math.min(request.maxBodyBytes ?? maxBodyBytes, maxBodyBytes),
+        maxBodyBytes: Math.min(request.maxBodyBytes ?? this.#largestBodyBytes, this.#largestBodyBytes),
         headersMs,
         idleMs,
         signal,
