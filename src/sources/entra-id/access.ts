@@ -23,6 +23,8 @@ export interface Token {
   readonly accessToken: string
   /** Claims, read as hints only: Microsoft asks clients to treat tokens for Graph as opaque. Undefined where unreadable. */
   readonly claims: TokenClaims | undefined
+  readonly issuedAt: Date
+  readonly lifetimeMs: number
 }
 
 export interface TokenClaims {
@@ -84,7 +86,23 @@ export async function requestToken(
     (body?.token_type === undefined || isBearer(body.token_type))
   if (!isUsable)
     throw new SourceError({ code: 'unexpected_response', operation, asked, status: answer.status })
-  return { accessToken, claims: claimsOf(accessToken) }
+  return {
+    accessToken,
+    claims: claimsOf(accessToken),
+    issuedAt: answer.receivedAt,
+    lifetimeMs: lifetimeIn(body?.expires_in),
+  }
+}
+
+/** Entra's tokens live 60 to 90 minutes. @see https://learn.microsoft.com/entra/identity-platform/configurable-token-lifetimes */
+const usualLifetimeSeconds = 3600
+const longestLifetimeSeconds = 24 * 3600
+
+/** In ms, whatever `expires_in` says; the usual one where it says nothing sensible. */
+function lifetimeIn(expiresIn: unknown): number {
+  const seconds = Number(typeof expiresIn === 'string' ? expiresIn.trim() || Number.NaN : expiresIn)
+  const isSensible = Number.isFinite(seconds) && seconds >= 1
+  return 1000 * (isSensible ? Math.min(seconds, longestLifetimeSeconds) : usualLifetimeSeconds)
 }
 
 const isBearer = (type: unknown) => typeof type === 'string' && type.toLowerCase() === 'bearer'

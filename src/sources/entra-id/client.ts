@@ -1,4 +1,4 @@
-/** Talks to one tenant for one validation: shares its token between reads, and turns Graph's refusals into SourceErrors. */
+/** Talks to one tenant for one validation or sync: shares its token between reads, and turns Graph's refusals into SourceErrors. */
 import type { HttpAnswer, HttpClient } from '../../outbound/http.ts'
 import { retryAfterSeconds } from '../../outbound/retry-after.ts'
 import { SourceError } from '../../outbound/source-error.ts'
@@ -12,11 +12,12 @@ import {
 } from './access.ts'
 import { isGranted, type Permission } from './permissions.ts'
 import type { SoundCredentials } from './sound-credentials.ts'
+import { createTokens } from './tokens.ts'
 
 export type GraphObject = Readonly<Record<string, unknown>>
 
 export interface Client {
-  /** The token of this validation; asked for once, and once more only if Graph calls it invalid. */
+  /** The token; asked for again before it expires, and once more if Graph calls it invalid. */
   token(): Promise<Token>
   /** What Microsoft publishes of the tenant with this ID or domain; asked for once. */
   tenantDocument(name: string): Promise<TenantDocument>
@@ -26,18 +27,31 @@ export interface Client {
    * @throws SourceError `refused`, with what is known of the permission in its hints
    */
   read(operation: string, path: string, needs: readonly Permission[]): Promise<GraphObject>
+  /** The same for an answer that is no JSON. */
+  answer(
+    operation: string,
+    path: string,
+    needs: readonly Permission[],
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<HttpAnswer>
   /** Reads the first page of a list whose entries have an `id`. */
   list(operation: string, path: string, needs: readonly Permission[]): Promise<readonly GraphObject[]>
+}
+
+/** What goes with every request to Graph. */
+export interface ClientOptions {
+  readonly headers?: Readonly<Record<string, string>>
+  /** Largest answer accepted, in bytes. */
+  readonly maxBodyBytes?: number
 }
 
 export function createClient(
   credentials: SoundCredentials,
   tools: { readonly http: HttpClient; now(): Date },
+  { headers, maxBodyBytes }: ClientOptions = {},
 ): Client {
   const { cloud } = credentials
   const documents = new Map<string, Promise<TenantDocument>>()
-  let token: Promise<Token> | undefined
-  let renewed: Promise<Token> | undefined
 
   const request = () =>
     requestToken(credentials, tools, async () => {
@@ -45,19 +59,28 @@ export function createClient(
       const told = document?.cloud
       return told === undefined || told === cloud ? undefined : told.name
     })
-  const ask = (operation: string, path: string, { accessToken }: Token) =>
+  const tokens = createTokens(request, () => tools.now())
+  const ask = (
+    operation: string,
+    path: string,
+    { accessToken }: Token,
+    further?: Readonly<Record<string, string>>,
+  ) =>
     tools.http.request({
       operation,
       method: 'GET',
       url: `https://${cloud.graph}/v1.0${path}`,
-      headers: { authorization: `Bearer ${accessToken}`, accept: 'application/json' },
+      headers: {
+        authorization: `Bearer ${accessToken}`,
+        accept: 'application/json',
+        ...headers,
+        ...further,
+      },
+      ...(maxBodyBytes !== undefined && { maxBodyBytes }),
     })
 
   const client: Client = {
-    token() {
-      token ??= request()
-      return token
-    },
+    token: () => tokens.current(),
 
     tenantDocument(name) {
       const known = documents.get(name)
@@ -67,27 +90,35 @@ export function createClient(
       return asked
     },
 
-    async read(operation, path, needs) {
-      let current = await client.token()
-      let answer = await ask(operation, path, current)
-      if (isTokenRefused(answer)) {
-        renewed ??= request()
-        current = await renewed
-        answer = await ask(operation, path, current)
+    async answer(operation, path, needs, further) {
+      let current = await tokens.current()
+      let answer = await ask(operation, path, current, further)
+      const other = isTokenRefused(answer) ? await tokens.instead(current) : undefined
+      if (other !== undefined) {
+        current = other
+        answer = await ask(operation, path, current, further)
       }
-      const asked = `GET /v1.0${path.split('?')[0]}`
       if (answer.status < 200 || answer.status > 299)
-        throw graphRefusal(operation, asked, answer, current, needs)
+        throw graphRefusal(operation, askedAt(path), answer, current, needs)
+      return answer
+    },
+
+    async read(operation, path, needs) {
+      const answer = await client.answer(operation, path, needs)
       const body = answer.json()
       if (answer.status !== 200 || !isObject(body) || 'error' in body)
-        throw new SourceError({ code: 'unexpected_response', operation, asked, status: answer.status })
+        throw new SourceError({
+          code: 'unexpected_response',
+          operation,
+          asked: askedAt(path),
+          status: answer.status,
+        })
       return body
     },
 
     async list(operation, path, needs) {
       const { value } = await client.read(operation, path, needs)
-      if (!Array.isArray(value) || !value.every(hasId))
-        throw unusable(operation, `GET /v1.0${path.split('?')[0]}`)
+      if (!Array.isArray(value) || !value.every(hasId)) throw unusable(operation, askedAt(path))
       return value
     },
   }
@@ -104,6 +135,9 @@ function isTokenRefused({ status, headers, text }: HttpAnswer): boolean {
 /** @see https://learn.microsoft.com/entra/identity-platform/claims-challenge */
 const isChallenge = (headers: Headers) =>
   /\bclaims\s*=|insufficient_claims/i.test(headers.get('www-authenticate') ?? '')
+
+/** What was asked, as errors show it: without the query. */
+export const askedAt = (path: string) => `GET /v1.0${path.split('?')[0]}`
 
 /** An answer with status 200 that is not what was asked for. */
 export const unusable = (operation: string, asked: string) =>

@@ -3,6 +3,7 @@ import { defineSource } from '../source.ts'
 import { causes } from './causes.ts'
 import { checks } from './checks.ts'
 import { diagnose } from './diagnosis.ts'
+import { reader } from './reader.ts'
 import {
   type Credentials,
   cloudOf,
@@ -53,5 +54,6 @@ export const entraId = defineSource<Credentials, Session>({
     ]
   },
   open: openSession,
+  reader,
   diagnose,
 })

@@ -2,7 +2,7 @@
 import type { KeyObject } from 'node:crypto'
 import { SignJWT } from 'jose'
 import type { SourceTools } from '../source.ts'
-import { parseToken, tokenOperation } from './client.ts'
+import { type AccessToken, parseToken, tokenOperation } from './client.ts'
 
 /**
  * The scopes asked for. They only read.
@@ -20,6 +20,26 @@ export const scopes = {
   mobile: 'https://www.googleapis.com/auth/admin.directory.device.mobile.readonly',
 } as const
 export type ScopeName = keyof typeof scopes
+
+/**
+ * Scopes that open what another does, and more.
+ *
+ * @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/members/list#authorization-scopes
+ */
+export const widerScopes: Partial<Record<ReadingScope, ScopeName>> = { memberships: 'groups' }
+
+/**
+ * What syncs ask for besides: the log of groups, which shows changes of members before the next full run does.
+ * Validations do not ask for it, as nothing is missing without it.
+ *
+ * @see https://developers.google.com/workspace/admin/reports/reference/rest/v1/activities/list
+ */
+export const readingScopes = {
+  ...scopes,
+  groupLog: 'https://www.googleapis.com/auth/admin.reports.audit.readonly',
+} as const
+export type ReadingScope = keyof typeof readingScopes
+
 export const scopeNames = Object.keys(scopes) as readonly ScopeName[]
 
 /**
@@ -53,7 +73,8 @@ export async function requestToken(
   account: ServiceAccount,
   subject: string | undefined,
   scope: string,
-): Promise<string> {
+  hints: Readonly<Record<string, string>> = {},
+): Promise<AccessToken> {
   const issuedAt = Math.floor(tools.now().getTime() / 1000) - backdatedSeconds
   const assertion = new SignJWT({ scope })
     .setProtectedHeader({
@@ -76,5 +97,5 @@ export async function requestToken(
       assertion: await assertion.sign(account.key),
     }).toString(),
   })
-  return parseToken(answer, tools.now())
+  return parseToken(answer, tools.now(), hints)
 }

@@ -1,15 +1,19 @@
-/** Requests to the Admin SDK's Directory API, and the answers of it and of the token endpoint, told apart into data and refusals. */
+/** Requests to the Admin SDK's Directory and Reports APIs, and the answers of it and of the token endpoint, told apart into data and refusals. */
 import type { HttpAnswer, HttpClient } from '../../outbound/http.ts'
 import { retryAfterSeconds } from '../../outbound/retry-after.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 
-/** @see https://developers.google.com/workspace/admin/directory/reference/rest */
-const directoryUrl = 'https://admin.googleapis.com/admin/directory/v1/'
+/**
+ * @see https://developers.google.com/workspace/admin/directory/reference/rest
+ * @see https://developers.google.com/workspace/admin/reports/reference/rest
+ */
+const apiHost = 'https://admin.googleapis.com'
+export const apiPaths = { directory: '/admin/directory/v1/', reports: '/admin/reports/v1/' } as const
 
 /** What token requests are called in errors; it tells the two endpoints apart. */
 export const tokenOperation = 'request a token'
 
-type JsonObject = Readonly<Record<string, unknown>>
+export type JsonObject = Readonly<Record<string, unknown>>
 
 /** What a request is about, for the case that Google does not find it. */
 export type About = 'administrator' | 'customer' | 'domain' | 'domain_entry' | 'group'
@@ -17,20 +21,23 @@ export type About = 'administrator' | 'customer' | 'domain' | 'domain_entry' | '
 export interface DirectoryRequest {
   readonly operation: string
   readonly about: About
-  /** Below `/admin/directory/v1/`, each part escaped. */
+  /** The Directory API by default. */
+  readonly api?: keyof typeof apiPaths
+  /** Below the API's own path, each part escaped. */
   readonly path: string
   readonly query: Readonly<Record<string, string>>
 }
 
-/** Asks the Directory API; the answer is a JSON object without an error in it. */
+/** Asks the API; the answer is a JSON object without an error in it. */
 export async function readDirectory(
   http: HttpClient,
   token: string,
   request: DirectoryRequest,
   now: () => Date,
 ): Promise<JsonObject> {
-  const url = `${directoryUrl}${request.path}?${new URLSearchParams(request.query)}`
-  const asked = { operation: request.operation, asked: `GET /admin/directory/v1/${request.path}` }
+  const path = `${apiPaths[request.api ?? 'directory']}${request.path}`
+  const url = `${apiHost}${path}?${new URLSearchParams(request.query)}`
+  const asked = { operation: request.operation, asked: `GET ${path}` }
   const answer = await http.request({
     operation: request.operation,
     method: 'GET',
@@ -44,18 +51,28 @@ export async function readDirectory(
   return body
 }
 
+export interface AccessToken {
+  readonly text: string
+  /** As Google says it, whatever that is. */
+  readonly expiresInSeconds?: number
+}
+
 /** The access token in an answer of the token endpoint. */
-export function parseToken(answer: HttpAnswer, now: Date): string {
+export function parseToken(
+  answer: HttpAnswer,
+  now: Date,
+  hints: Readonly<Record<string, string>> = {},
+): AccessToken {
   const asked = { operation: tokenOperation, asked: 'POST /token' }
-  if (answer.status !== 200) throw refusal(answer, { ...asked, hints: {} }, now)
+  if (answer.status !== 200) throw refusal(answer, { ...asked, hints }, now)
   const body = answer.json()
   if (!isObject(body) || 'error' in body) throw unexpected(answer, asked)
-  const { access_token: token, token_type: type } = body
+  const { access_token: token, token_type: type, expires_in: expiresInSeconds } = body
   // Visible ASCII: it is going to stand in a header.
   if (typeof token !== 'string' || !/^[\x21-\x7e]{1,8192}$/.test(token)) throw unexpected(answer, asked)
   if (type !== undefined && (typeof type !== 'string' || type.toLowerCase() !== 'bearer'))
     throw unexpected(answer, asked)
-  return token
+  return { text: token, ...(typeof expiresInSeconds === 'number' && { expiresInSeconds }) }
 }
 
 export function isObject(value: unknown): value is JsonObject {
@@ -162,11 +179,8 @@ function wordsOf(
     }
   }
   if (!isObject(error)) return undefined
-  const details = listOf(error.details)
-  const reasons = [...listOf(error.errors), ...details].flatMap(({ reason }) =>
-    typeof reason === 'string' && /^\w{1,80}$/.test(reason) ? [reason] : [],
-  )
-  const consumer = details
+  const reasons = reasonsIn(error)
+  const consumer = listOf(error.details)
     .map(({ metadata }) => (isObject(metadata) ? metadata.consumer : undefined))
     .find((value) => typeof value === 'string' && /^projects\/[a-z0-9.:-]{1,64}$/.test(value))
   const status =
@@ -184,6 +198,12 @@ function wordsOf(
     },
   }
 }
+
+/** Every reason that an error of the API's form gives. */
+export const reasonsIn = (error: JsonObject): readonly string[] =>
+  [...listOf(error.errors), ...listOf(error.details)].flatMap(({ reason }) =>
+    typeof reason === 'string' && /^\w{1,80}$/.test(reason) ? [reason] : [],
+  )
 
 /** No real token is this short; hiding a shorter text would tear words apart. In characters. */
 const shortestToken = 8

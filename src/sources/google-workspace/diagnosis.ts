@@ -8,7 +8,7 @@ import { tokenOperation } from './client.ts'
 import { type GoogleCredentials, isEmailAddress } from './secrets.ts'
 
 /** Reasons that mean "too many requests", whatever the status: 403 as well as 429. */
-const throttlingReasons = new Set([
+export const throttlingReasons: ReadonlySet<string> = new Set([
   // https://developers.google.com/workspace/admin/directory/v1/limits
   'userRateLimitExceeded',
   'quotaExceeded',
@@ -267,13 +267,23 @@ export function valuesOf(
   }
 }
 
+/**
+ * Whether one scope alone was asked for, without which a sync goes on: it has been granted others, whatever Google
+ * says of "any of the scopes requested".
+ */
+function isOptional({ hints: { only_scope: scope } }: SourceError): boolean {
+  const required: readonly unknown[] = [scopes.users, scopes.groups, scopes.memberships]
+  return scope !== undefined && !required.includes(scope)
+}
+
 /** What a failure means. Never claims more than Google said. */
 export function diagnose(
   error: SourceError,
   credentials: GoogleCredentials,
   more: { readonly domain: string | undefined; readonly scope?: string | undefined },
 ): Diagnosis {
-  const code = codeOf(error)
+  const refused = codeOf(error)
+  const code = refused === 'google_delegation_missing' && isOptional(error) ? 'google_scope_missing' : refused
   const isOwnName = code === 'google_admin_not_authorized' && credentials.adminEmail === undefined
   return causeFor(
     credentials,

@@ -1,10 +1,11 @@
 /** Google Workspace: a service account with domain-wide delegation reads the Admin SDK's Directory API. */
 import { causeOf } from '../cause.ts'
 import { defineSource } from '../source.ts'
-import { scopes } from './access.ts'
+import { readingScopes } from './access.ts'
 import { causes } from './causes.ts'
 import { checks } from './checks.ts'
 import { diagnose } from './diagnosis.ts'
+import { reader } from './reader.ts'
 import {
   canonicalDomain,
   completeByOperator,
@@ -59,9 +60,13 @@ export const googleWorkspace = defineSource<GoogleCredentials, GoogleSession>({
           { host: 'admin.googleapis.com', chosenBy: 'provider' },
         ],
   open: openSession,
+  reader,
   diagnose: (error, check, { credentials, domain }) =>
     diagnose(error, credentials, {
       domain: canonicalDomain(domain),
-      scope: Object.values(scopes).find((scope) => scope === check.needs?.name),
+      // Syncs ask for one that no check needs.
+      scope: Object.values(readingScopes).find(
+        (scope) => scope === (error.hints.only_scope ?? check.needs?.name),
+      ),
     }),
 })

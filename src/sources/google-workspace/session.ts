@@ -1,7 +1,7 @@
 /** What the checks of one validation share: tokens, each requested once, and the reads that several checks judge. */
 import { SourceError } from '../../outbound/source-error.ts'
 import type { SourceTools, Target } from '../source.ts'
-import { requestToken, type ScopeName, scopes } from './access.ts'
+import { requestToken, type ScopeName, scopes, widerScopes } from './access.ts'
 import { type DirectoryRequest, isText, itemsOf, readDirectory, tokenOperation } from './client.ts'
 import { isScopeRefusal, isUnknownToWhatAnswers, mayConcernOneScope } from './diagnosis.ts'
 import { canonicalDomain, type GoogleCredentials, type KeyReading, readPrivateKey } from './secrets.ts'
@@ -61,13 +61,6 @@ function once<V, K = void>(ask: (key: K) => Promise<V>): (key: K) => Promise<V> 
 }
 
 /**
- * Scopes that open what another does, and more.
- *
- * @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/members/list#authorization-scopes
- */
-const widerScopes: Partial<Record<ScopeName, ScopeName>> = { memberships: 'groups' }
-
-/**
  * Tokens by scope. One token for all scopes is asked for first: where everything is delegated, or the key is no
  * good, that one request settles it. Google refuses it as a whole when a single scope is not delegated; then each
  * scope is asked for alone, side by side.
@@ -106,7 +99,7 @@ export function openSession(target: Target<GoogleCredentials>, tools: SourceTool
     if (!privateKey.ok || email === undefined)
       throw new SourceError({ code: 'not_configured', operation: tokenOperation })
     const account = { email, keyId: credentials.text('private_key_id'), key: privateKey.key }
-    return requestToken(tools, account, subject, scope)
+    return (await requestToken(tools, account, subject, scope)).text
   }
   const token = openTokens((scope) => request(scope, credentials.adminEmail))
   const renewedToken = openTokens((scope) => request(scope, credentials.adminEmail))

@@ -15,6 +15,7 @@ export interface ApiRequest {
   readonly operation: string
   readonly url: string
   readonly scope: Scope
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /**
@@ -30,8 +31,16 @@ export const scopes = [
   'okta.apps.read',
   'okta.orgs.read',
 ] as const
+/** What reading entities asks for. The log is worth asking for where it is granted, and no fault where it is not. */
+export const readingScopes = [
+  'okta.users.read',
+  'okta.groups.read',
+  'okta.roles.read',
+  'okta.devices.read',
+  'okta.logs.read',
+] as const
 /** API tokens are no concern of a service app: it never asks for the scope of their metadata. */
-export type Scope = (typeof scopes)[number] | 'okta.apiTokens.read'
+export type Scope = (typeof scopes)[number] | (typeof readingScopes)[number] | 'okta.apiTokens.read'
 export const requiredScopes: readonly Scope[] = ['okta.users.read', 'okta.groups.read']
 
 const accept = { accept: 'application/json' }
@@ -39,15 +48,15 @@ const accept = { accept: 'application/json' }
 /** @see https://developer.okta.com/docs/guides/create-an-api-token/main/ */
 export function tokenAccess(http: HttpClient, apiToken: string): Access {
   return {
-    async get({ operation, url }) {
-      const headers = { ...accept, authorization: `SSWS ${apiToken}` }
-      return { answer: await http.request({ operation, method: 'GET', url, headers }) }
+    async get({ operation, url, headers }) {
+      const sent = { ...accept, ...headers, authorization: `SSWS ${apiToken}` }
+      return { answer: await http.request({ operation, method: 'GET', url, headers: sent }) }
     },
   }
 }
 
 /**
- * Asks for all scopes with one token; where Okta refuses them together, one by one, so that what is missing has a
+ * Asks for all `wanted` scopes with one token; where Okta refuses them together, one by one, so that what is missing has a
  * name.
  *
  * @see https://developer.okta.com/docs/guides/implement-oauth-for-okta-serviceapp/main/
@@ -58,17 +67,18 @@ export async function serviceAppAccess(
   host: string,
   app: ServiceApp,
   now: () => Date,
+  wanted: readonly Scope[] = scopes,
 ): Promise<Access> {
   const requester = new TokenRequester(http, host, app, now)
   const tokens = new Map<Scope, AccessToken>()
   const refusals = new Map<Scope, SourceError>()
   try {
-    const { token, granted } = await requester.request(scopes)
-    for (const scope of scopes) if (granted.has(scope)) tokens.set(scope, token)
+    const { token, granted } = await requester.request(wanted)
+    for (const scope of wanted) if (granted.has(scope)) tokens.set(scope, token)
   } catch (thrown) {
     if (!isAboutScopes(thrown)) throw thrown
     await Promise.all(
-      scopes.map(async (scope) => {
+      wanted.map(async (scope) => {
         try {
           const { token, granted } = await requester.request([scope])
           if (granted.has(scope)) tokens.set(scope, token)
@@ -132,14 +142,21 @@ class ServiceAppAccess implements Access {
     return token.isBound && isNonceWanted(first) ? this.#ask(request, token) : first
   }
 
-  async #ask({ operation, url }: ApiRequest, token: AccessToken): Promise<Heard> {
+  async #ask({ operation, url, headers }: ApiRequest, token: AccessToken): Promise<Heard> {
     const heard = listenTo(this.#http)
     let challenge: Challenge = {}
     try {
-      await oauth.protectedResourceRequest(token.value, 'GET', new URL(url), new Headers(accept), null, {
-        [oauth.customFetch]: fetchThrough(heard.http, operation),
-        ...(token.isBound && { DPoP: this.#proofs }),
-      })
+      await oauth.protectedResourceRequest(
+        token.value,
+        'GET',
+        new URL(url),
+        new Headers({ ...accept, ...headers }),
+        null,
+        {
+          [oauth.customFetch]: fetchThrough(heard.http, operation),
+          ...(token.isBound && { DPoP: this.#proofs }),
+        },
+      )
     } catch (error) {
       if (!(error instanceof oauth.WWWAuthenticateChallengeError)) throw error
       challenge = challengeIn(error.cause)

@@ -60,6 +60,8 @@ export function diagnose(error: SourceError, check: { readonly id: string }, tar
   if (hints.custom_domain === 'foreign') return is('okta_custom_domain_mismatch')
   if (hints.custom_domain === 'undiscoverable') return is('okta_custom_domain_undiscoverable')
   if (hints.missing_scope !== undefined) return is('okta_scope_missing')
+  if (hints.nothing_visible === true)
+    return is(credentials.kind === 'service_app' ? 'okta_admin_role_missing' : 'okta_nothing_visible')
   if (hints.scopes_refused === true) return is('okta_scopes_not_granted')
   if (hints.concurrency === true)
     return is('okta_concurrency_rate_limited', { wait: `${error.retryAfterSeconds ?? 60} s` })

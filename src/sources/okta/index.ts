@@ -4,6 +4,7 @@ import { causes, domainDocs } from './causes.ts'
 import { checks, domainDiagnosis } from './checks.ts'
 import { diagnose } from './diagnosis.ts'
 import { organizationSuffixes, readHost } from './domain.ts'
+import { createReader } from './reader.ts'
 import { credentialKinds, type OktaCredentials, readCredentials, secretsIn } from './secrets.ts'
 import { type OktaSession, openSession } from './session.ts'
 
@@ -41,6 +42,7 @@ export function createOkta({ customDomains }: SourceSettings) {
         ...organizationSuffixes.map((labelUnder) => ({ labelUnder, chosenBy: 'provider' }) as const),
       ]
     },
+    reader: createReader(customDomains),
     open: ({ domain, credentials }, tools) => openSession(credentials, read(domain), tools),
     diagnose(error, check, { domain, credentials }) {
       const reading = read(domain)

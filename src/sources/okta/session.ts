@@ -14,8 +14,9 @@ import {
   readUsers,
 } from './client.ts'
 import { type HostReading, isOrganizationHost } from './domain.ts'
-import { type KeyReading, readPrivateKey } from './private-key.ts'
+import { type KeyReading, readPrivateKey, type SigningKey } from './private-key.ts'
 import type { OktaCredentials } from './secrets.ts'
+import type { ServiceApp } from './token-request.ts'
 
 export interface OktaSession {
   readonly credentials: OktaCredentials
@@ -61,12 +62,7 @@ export function openSession(
     if (credentials.kind === 'api_token') return tokenAccess(http, credentials.apiToken)
     const reading = await key()
     if (!reading.ok) throw new Error('access is asked for only after the key was found to be one')
-    const app = {
-      clientId: credentials.clientId,
-      key: reading.key,
-      keyId: credentials.keyId ?? reading.key.keyId,
-    }
-    return serviceAppAccess(http, at, app, now)
+    return serviceAppAccess(http, at, appOf(credentials, reading.key), now)
   }
   const api = once(async (): Promise<Api> => {
     const at = await host()
@@ -93,6 +89,11 @@ export function openSession(
     rateLimit: () => seen,
   }
 }
+
+export const appOf = (
+  { clientId, keyId }: Extract<OktaCredentials, { kind: 'service_app' }>,
+  key: SigningKey,
+): ServiceApp => ({ clientId, key, keyId: keyId ?? key.keyId })
 
 /**
  * A custom domain is believed nothing: it only names an organisation, and that one, asked at its own Okta host, has

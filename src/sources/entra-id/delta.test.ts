@@ -1,0 +1,367 @@
+/** Increments of Entra ID: after any changes, what they lead to is what a full run finds. */
+import assert from 'node:assert/strict'
+import { after, afterEach, before, test } from 'node:test'
+import fc from 'fast-check'
+import { idOf } from '../../../sandbox/entra/directory-objects.ts'
+import { createEntraSandbox, type EntraSandbox } from '../../../sandbox/entra/index.ts'
+import { type Fault, type RunningSandbox, startSandbox } from '../../../sandbox/index.ts'
+import type { Change } from '../../../sandbox/living-directory.ts'
+import {
+  entraOutbound,
+  type Known,
+  keyOf,
+  openRun,
+  readAll,
+  readChanges,
+} from '../../../test/entra-reading.ts'
+import type { Outbound } from '../../outbound/outbound.ts'
+import { SourceError } from '../../outbound/source-error.ts'
+import { type Json, MarkLost, type Page } from '../reading.ts'
+import { reader } from './reader.ts'
+import type { ReadingSession } from './reading-session.ts'
+
+let entra: EntraSandbox
+let sandbox: RunningSandbox
+let outbound: Outbound
+let providerTime = () => new Date()
+
+before(async () => {
+  entra = await createEntraSandbox({ users: 60, groups: 9, devices: 12, seed: 'entra delta' })
+  sandbox = await startSandbox({ providers: [entra], now: () => providerTime() })
+  outbound = entraOutbound(sandbox)
+})
+afterEach(() => {
+  providerTime = () => new Date()
+  sandbox.setFaults([])
+})
+after(() => sandbox.close())
+
+async function withRun<T>(work: (session: ReadingSession) => Promise<T>): Promise<T> {
+  const run = openRun(outbound, entra.apps.full)
+  try {
+    return await work(run.session)
+  } finally {
+    await run.close()
+  }
+}
+
+const told = ['users', 'groups', 'devices']
+const list = (name: string) => reader.increments.find((candidate) => candidate.name === name) ?? assert.fail()
+
+/** What an increment can be held to: entities without what changes by itself, and memberships. */
+const comparable = ({ entities, memberships }: Known) => ({
+  entities: [...entities]
+    .map(([key, { attributes, raw }]) => [key, attributes, raw])
+    .sort(([one], [other]) => (String(one) < String(other) ? -1 : 1)),
+  memberships: [...memberships].sort(),
+})
+
+/** A change that is possible now, made of arbitrary numbers. */
+function changeOf([kind, one, two]: readonly [number, number, number]): Change | undefined {
+  const { directory } = entra
+  // Who leads everybody stays, so that there is always somebody.
+  const people = Array.from({ length: directory.userCount }, (_, index) => index).slice(1)
+  const there = people.filter(directory.hasPerson)
+  const gone = people.filter((index) => !directory.hasPerson(index))
+  const groups = Array.from({ length: directory.groupCount }, (_, index) => index).filter(directory.hasGroup)
+  const pick = (from: readonly number[], number: number) => from[number % from.length]
+  const person = pick(there, one)
+  const group = pick(groups, two)
+  switch (kind) {
+    case 0:
+      return { what: 'hire', edit: { title: `Title ${two}` } }
+    case 1:
+      return person === undefined
+        ? undefined
+        : { what: 'edit', person, edit: { department: `Department ${two}` } }
+    case 2:
+      return person === undefined ? undefined : { what: 'edit', person, edit: { managerIndex: two % 7 } }
+    case 3:
+      return person === undefined
+        ? undefined
+        : { what: 'edit', person, edit: { status: two % 2 === 0 ? 'suspended' : 'active' } }
+    case 4:
+      return there.length < 20 || person === undefined ? undefined : { what: 'leave', person }
+    case 5: {
+      const returning = pick(gone, one)
+      return returning === undefined ? undefined : { what: 'return', person: returning }
+    }
+    case 6:
+      return { what: 'found', name: `Group ${two}` }
+    case 7:
+      return group === undefined ? undefined : { what: 'rename', group, name: `Renamed ${one}` }
+    case 8:
+      return groups.length < 4 || group === undefined || group === 0 ? undefined : { what: 'dissolve', group }
+    case 9:
+      return person === undefined ? undefined : { what: 'sign_in', person, ip: '192.0.2.1' }
+    default:
+      if (person === undefined || group === undefined) return undefined
+      return { what: directory.isMember(group, person) ? 'quit' : 'join', group, person }
+  }
+}
+
+test('after any changes, increments lead to what a full run finds, replays and all', async () => {
+  await withRun(async (session) => {
+    const known = await readAll(session, told)
+    const change = fc.tuple(fc.integer({ min: 0, max: 14 }), fc.nat(10_000), fc.nat(10_000))
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.array(change, { maxLength: 12 }), { minLength: 1, maxLength: 3 }),
+        fc.boolean(),
+        async (rounds, isReplaying) => {
+          sandbox.setFaults(
+            isReplaying ? [{ provider: 'entra', path: '/delta$', kind: 'delta_replays' }] : [],
+          )
+          for (const round of rounds) {
+            for (const numbers of round) {
+              const next = changeOf(numbers)
+              if (next !== undefined) entra.directory.change(next)
+            }
+            await readChanges(session, known)
+          }
+          assert.deepEqual(comparable(known), comparable(await readAll(session, told)))
+        },
+      ),
+      { numRuns: 40 },
+    )
+    assert.deepEqual(known.unreadable, [])
+  })
+})
+
+test('changes during a full run are told by the increment that follows', async () => {
+  await withRun(async (session) => {
+    const known = await readAll(session, told)
+    const marks = { ...known.marks }
+    const person = 3
+    entra.directory.change({ what: 'edit', person, edit: { title: 'Changed meanwhile' } })
+    const mark = marks.users
+    assert.ok(mark !== undefined)
+    const page = await list('users').read(session, mark, undefined)
+    assert.deepEqual(
+      page.entities?.map(({ attributes }) => attributes.uid),
+      [idOf(entra.directory.person(person).key)],
+    )
+    assert.notEqual(page.mark, undefined)
+  })
+})
+
+test('a change of many is told in pages, and each object whole', async () => {
+  await withRun(async (session) => {
+    const known = await readAll(session, told)
+    for (let count = 0; count < 230; count++) entra.directory.change({ what: 'hire' })
+    await readChanges(session, known)
+    assert.deepEqual(comparable(known), comparable(await readAll(session, told)))
+  })
+})
+
+test('nothing changed: nothing is told, and the mark goes on', async () => {
+  await withRun(async (session) => {
+    for (const increment of reader.increments) {
+      const mark = await increment.begin(session)
+      const {
+        mark: next,
+        entities,
+        removed,
+        memberships,
+        changedGroups,
+      } = await increment.read(session, mark, undefined)
+      assert.deepEqual([entities, removed, memberships, changedGroups], [[], undefined, undefined, undefined])
+      assert.equal(typeof next, 'string')
+      assert.deepEqual((await increment.read(session, next ?? null, undefined)).entities, [])
+    }
+  })
+})
+
+const lost: readonly (readonly [string, Omit<Fault, 'provider' | 'path'>])[] = [
+  ['410 with a location', { kind: 'lost_delta_token' }],
+  ['410 without a word', { kind: 'status', status: 410, body: {} }],
+  ...['syncStateNotFound', 'resyncRequired', 'SyncStateNotFound', 'Directory_ExpiredPageToken'].map(
+    (code) =>
+      [
+        `400 ${code}`,
+        { kind: 'status', status: 400, body: { error: { code, message: 'no' } } },
+      ] as const satisfies readonly [string, Omit<Fault, 'provider' | 'path'>],
+  ),
+]
+for (const [title, fault] of lost)
+  test(`${title} means that the mark is lost`, async () => {
+    await withRun(async (session) => {
+      const mark = await list('users').begin(session)
+      sandbox.setFaults([{ provider: 'entra', path: '/delta$', ...fault }])
+      sandbox.forgetRequests()
+      await assert.rejects(list('users').read(session, mark, undefined), MarkLost)
+      // The location is not followed.
+      assert.equal(sandbox.requests().length, 1)
+    })
+  })
+
+test('a page token that has expired within a round is no lost mark', async () => {
+  await withRun(async (session) => {
+    const mark = await list('users').begin(session)
+    const body = { error: { code: 'Directory_ExpiredPageToken', message: 'no' } }
+    sandbox.setFaults([{ provider: 'entra', path: '/delta$', kind: 'status', status: 400, body }])
+    await assert.rejects(
+      list('users').read(session, mark, '/users/delta?$skiptoken=x'),
+      (error: unknown) => error instanceof SourceError && error.status === 400,
+    )
+  })
+})
+
+test('a mark older than seven days is lost', async () => {
+  const run = openRun(outbound, entra.apps.full, { now: () => providerTime() })
+  const mark = await list('groups').begin(run.session)
+  providerTime = () => new Date(Date.now() + 8 * 86_400_000)
+  await assert.rejects(list('groups').read(run.session, mark, undefined), MarkLost)
+  await run.close()
+})
+
+test('a refusal or an outage is no lost mark', async () => {
+  for (const fault of [
+    { kind: 'unavailable' },
+    { kind: 'html' },
+    { kind: 'status', status: 400, body: { error: { code: 'BadRequest', message: 'no' } } },
+    { kind: 'status', status: 403, body: { error: { code: 'Authorization_RequestDenied', message: 'no' } } },
+  ] as const)
+    await withRun(async (session) => {
+      const mark = await list('users').begin(session)
+      sandbox.setFaults([{ provider: 'entra', path: '/delta$', ...fault }])
+      await assert.rejects(
+        list('users').read(session, mark, undefined),
+        (error: unknown) => error instanceof SourceError,
+      )
+      sandbox.setFaults([])
+    })
+})
+
+test('a stored mark that leads elsewhere is lost, and nothing is asked', async () => {
+  const marks: Json[] = [
+    '/groups/delta?$deltatoken=x',
+    '/users/delta/../../groups?$deltatoken=x',
+    'https://evil.example/v1.0/users/delta?$deltatoken=x',
+    '@evil.example/users/delta?$deltatoken=x',
+    '/users?$deltatoken=x',
+    '',
+    null,
+    7,
+    { link: '/users/delta' },
+  ]
+  await withRun(async (session) => {
+    sandbox.forgetRequests()
+    for (const mark of marks) await assert.rejects(list('users').read(session, mark, undefined), MarkLost)
+    assert.deepEqual(sandbox.requests(), [])
+  })
+})
+
+/** An increment of `name` whose delta query answers `body`. */
+async function hostile(name: string, body: unknown): Promise<Page> {
+  return withRun(async (session) => {
+    const mark = await list(name).begin(session)
+    sandbox.setFaults([{ provider: 'entra', path: '/delta$', kind: 'status', status: 200, body }])
+    return await list(name).read(session, mark, undefined)
+  })
+}
+
+const deltaLink = 'https://graph.microsoft.com/v1.0/users/delta?$deltatoken=next'
+
+for (const [title, links, hint] of [
+  ['no link at all', {}, 'missing'],
+  [
+    'a delta link to another host',
+    { '@odata.deltaLink': deltaLink.replace('.com', '.com.evil.example') },
+    'other_host',
+  ],
+  [
+    'a delta link to another list',
+    { '@odata.deltaLink': deltaLink.replace('/users', '/groups') },
+    'other_path',
+  ],
+  ['a delta link to the list itself', { '@odata.deltaLink': deltaLink.replace('/delta', '') }, 'other_path'],
+  ['a next link to another host', { '@odata.nextLink': deltaLink.replace('graph', 'graph2') }, 'other_host'],
+  ['a next link that is none', { '@odata.nextLink': [] }, 'malformed'],
+] as const)
+  test(`a delta query with ${title} is an error`, async () => {
+    await assert.rejects(
+      hostile('users', { value: [], ...links }),
+      (error: unknown) =>
+        error instanceof SourceError && error.code === 'unexpected_response' && error.hints.link === hint,
+    )
+  })
+
+test("Graph's own spelling of a delta link is followed", async () => {
+  const link = 'https://graph.microsoft.com/v1.0/users/microsoft.graph.delta()?$deltatoken=next'
+  const page = await hostile('users', { value: [], '@odata.deltaLink': link })
+  assert.equal(page.mark, '/users/microsoft.graph.delta()?$deltatoken=next')
+})
+
+test('objects that come twice, in any order, are read once, and who is found is there', async () => {
+  const id = idOf(entra.directory.person(2).key)
+  const gone = '11111111-2222-4333-8444-555555555555'
+  const page = await hostile('users', {
+    value: [
+      { id, displayName: 'Old name' },
+      { id, '@removed': { reason: 'changed' } },
+      { id: id.toUpperCase() },
+      { id: gone, displayName: 'Nobody' },
+      { id: gone, '@removed': { reason: 'deleted' } },
+      { id: 'no id', '@removed': { reason: 'deleted' } },
+      'no object',
+    ],
+    '@odata.deltaLink': deltaLink,
+  })
+  assert.deepEqual(
+    page.entities?.map(({ attributes }) => attributes.uid),
+    [id],
+  )
+  assert.equal(
+    page.entities?.[0]?.kind === 'identity' && page.entities[0].attributes.name,
+    entra.directory.person(2).email,
+  )
+  assert.deepEqual(page.removed, [{ kind: 'identity', uid: gone }])
+  assert.deepEqual(page.unreadable, [{ kind: 'identity', reason: 'it has no id' }])
+})
+
+test('an object that is gone by the time it is read again is left to its tombstone', async () => {
+  const page = await hostile('users', {
+    value: [{ id: '11111111-2222-4333-8444-555555555555', displayName: 'Nobody' }],
+    '@odata.deltaLink': deltaLink,
+  })
+  assert.deepEqual(page.entities, [])
+  assert.equal(page.removed, undefined)
+})
+
+test('members who came and went are told; a group without them, or with both for one, is read anew', async () => {
+  const user = (number: number, isRemoved = false) => ({
+    '@odata.type': '#microsoft.graph.user',
+    id: `00000000-0000-4000-8000-00000000000${number}`,
+    ...(isRemoved && { '@removed': { reason: 'deleted' } }),
+  })
+  const { directory } = entra
+  const groups = Array.from({ length: directory.groupCount }, (_, index) => index)
+    .filter(directory.hasGroup)
+    .slice(0, 3)
+    .map((index) => idOf(directory.group(index).key))
+  const [clear = '', unclear = '', renamed = ''] = groups
+  const page = await hostile('groups', {
+    value: [
+      { id: clear, 'members@delta': [user(1), user(2, true)] },
+      { id: unclear, 'members@delta': [user(1)] },
+      { id: renamed, displayName: 'Renamed' },
+      {
+        id: clear,
+        'members@delta': [user(3), { ...user(4), '@odata.type': '#microsoft.graph.servicePrincipal' }, null],
+      },
+      { id: unclear, 'members@delta': [user(1, true)] },
+    ],
+    '@odata.deltaLink': deltaLink.replace('/users', '/groups'),
+  })
+  assert.deepEqual(
+    page.entities?.map(({ attributes }) => keyOf('group', attributes.uid)).sort(),
+    groups.map((uid) => keyOf('group', uid)).sort(),
+  )
+  assert.deepEqual(page.memberships, [
+    { group: clear, member: user(1).id, change: 'added' },
+    { group: clear, member: user(2).id, change: 'removed' },
+    { group: clear, member: user(3).id, change: 'added' },
+  ])
+  assert.deepEqual(page.changedGroups?.map(({ uid }) => uid).sort(), [unclear, renamed].sort())
+})

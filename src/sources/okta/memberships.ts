@@ -1,0 +1,81 @@
+/** Who is in which group: by asking each group, or by asking each user. */
+import type { Membership } from '../../entities/model.ts'
+import { SourceError } from '../../outbound/source-error.ts'
+import type { Json, MembershipWalk, Page } from '../reading.ts'
+import { unexpected } from './answers.ts'
+import { uidOf } from './normalise.ts'
+import { type ListPage, readPage } from './pages.ts'
+import { askedOf, mostMembersPerPage, type OktaReading } from './reading-session.ts'
+
+/** The page size that Okta recommends for members. */
+const recommendedMembersPerPage = 200
+
+/**
+ * Okta recommends pages of 200 and gives up to 1000, its default: five times fewer requests, of which only so many a
+ * minute are allowed. An organisation whose users make such a page too large or too slow is asked for 200.
+ *
+ * @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/group/other/listgroupusers
+ */
+export const membersByGroup: MembershipWalk<OktaReading> = {
+  by: 'group',
+  calls: ({ memberCount = 0 }) => Math.max(1, Math.ceil(memberCount / mostMembersPerPage)),
+  async read(session, group, cursor) {
+    const path = `/api/v1/groups/${encodeURIComponent(group)}/users`
+    const request = (target: string) => ({
+      operation: 'read the members of a group',
+      scope: 'okta.groups.read' as const,
+      target,
+    })
+    const at = positionIn(cursor) ?? `${path}?limit=${session.membersPerPage}`
+    let page: ListPage
+    try {
+      page = await readPage(session, request(at))
+    } catch (error) {
+      if (!isTooMuch(error) || session.membersPerPage === recommendedMembersPerPage) throw error
+      session.membersPerPage = recommendedMembersPerPage
+      page = await readPage(session, request(withLimit(at, recommendedMembersPerPage)))
+    }
+    return membershipsOf(page, at, (member) => ({ group, member }))
+  },
+}
+
+/**
+ * No paging is documented for it; a next link is followed all the same.
+ *
+ * @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/userresources/other/listusergroups
+ */
+export const groupsByUser: MembershipWalk<OktaReading> = {
+  by: 'identity',
+  calls: () => 1,
+  async read(session, member, cursor) {
+    const at = positionIn(cursor) ?? `/api/v1/users/${encodeURIComponent(member)}/groups`
+    const page = await readPage(session, {
+      operation: 'read the groups of a user',
+      scope: 'okta.users.read',
+      target: at,
+    })
+    return membershipsOf(page, at, (group) => ({ group, member }))
+  },
+}
+
+function membershipsOf(page: ListPage, at: string, membershipOf: (uid: string) => Membership): Page {
+  const memberships = page.records.map((record) => {
+    const uid = uidOf(record)
+    // A member without an id would be one that is not seen, and so lost.
+    if (uid === undefined) throw unexpected('read memberships', askedOf(at))
+    return membershipOf(uid)
+  })
+  return { memberships, ...(page.next !== undefined && { next: page.next }) }
+}
+
+const positionIn = (cursor: Json | undefined) => (typeof cursor === 'string' ? cursor : undefined)
+
+const isTooMuch = (error: unknown) =>
+  error instanceof SourceError && (error.code === 'too_large' || error.code === 'timed_out')
+
+function withLimit(target: string, limit: number): string {
+  const [path, query] = target.split('?')
+  const parameters = new URLSearchParams(query)
+  parameters.set('limit', String(limit))
+  return `${path}?${parameters}`
+}
