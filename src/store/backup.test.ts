@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
+import { sql } from 'kysely'
 import pg from 'pg'
 import { newDatabase, urlOf } from '../../test/postgres.ts'
 import { createVault } from '../vault/vault.ts'
@@ -126,6 +127,52 @@ const addEvents = ({ query }: Pick<Database, 'query'>, count: number) =>
     )
     .execute()
 
+/** Two stays of a person, and a run that has read what is not applied yet. */
+async function addEntities({ query }: Pick<Database, 'query'>): Promise<void> {
+  const [first, then] = [new Date('2026-11-01T00:00:00.123Z'), new Date('2026-11-02T00:00:00Z')]
+  const at = { config_id: place.owner, organization_id: place.organization }
+  await query
+    .insertInto('sync_states')
+    .values({ ...at, marks: JSON.stringify({ users: awkward }), marks_revision: 1, complete_at: then })
+    .execute()
+  await query
+    .insertInto('sync_runs')
+    .values([
+      { ...at, mode: 'full', status: 'succeeded', requested_by: 'system', reason: 'first', progress: '{}' },
+      { ...at, mode: 'full', status: 'running', requested_by: 'cli', reason: 'request', progress: '{"a":1}' },
+    ])
+    .execute()
+  await query.insertInto('entity_clocks').values({ organization_id: place.organization, at: then }).execute()
+  await query
+    .insertInto('entity_sightings')
+    .values({ ...at, kind: 1, seen_at: then, open_count: 1 })
+    .execute()
+  for (const [from, to] of [
+    [first, then.toISOString()],
+    [then, 'infinity'],
+  ] as const)
+    await query
+      .insertInto('entity_revisions')
+      .values({
+        ...at,
+        kind: 1,
+        entity_id: place.owner,
+        first_seen_at: from,
+        ended_at: sql`${to}::timestamptz`,
+        opened_in: 1,
+        content_hash: place.owner,
+        uid: awkward,
+        attributes: JSON.stringify({ name: awkward }),
+        facts: '{}',
+        group_uids: [awkward, 'b'],
+        groups: '[]',
+        activity: '{}',
+        raw: '{}',
+        terms: sql`array_to_tsvector(array[${awkward}])`,
+      })
+      .execute()
+}
+
 /** Something that waits to be told to the webhook. */
 const addDelivery = ({ query }: Pick<Database, 'query'>) =>
   query
@@ -149,6 +196,10 @@ const kept = [
   'webhooks',
   'webhook_deliveries',
   'audit_events',
+  'sync_states',
+  'entity_clocks',
+  'entity_sightings',
+  'entity_revisions',
 ] as const
 
 /** Everything that is stored, as PostgreSQL writes it. */
@@ -156,7 +207,7 @@ async function contentOf({ pool }: Database): Promise<Record<string, unknown[]>>
   const content: Record<string, unknown[]> = {}
   for (const table of kept) {
     const { rows } = await pool.query(
-      `select t::text as row from ${table} t ${table === 'audit_events' ? "where action <> 'database.restore'" : ''} order by 1`,
+      `select t::text as row from ${table === 'sync_states' ? '(select config_id, marks, complete_at from sync_states)' : table} t ${table === 'audit_events' ? "where action <> 'database.restore'" : ''} order by 1`,
     )
     content[table] = rows.map(({ row }) => row)
   }
@@ -167,6 +218,7 @@ const filled = newDatabase().then(async (name) => {
   const database = await openOn(name)
   await fill(database)
   await addDelivery(database)
+  await addEntities(database)
   const file = newFile()
   const summary = await backup(database, file, '1.2.3')
   return { database, file, summary }
@@ -229,6 +281,24 @@ test('nothing comes back active that the operator did not confirm, and the audit
       event: { release: '1.2.3', rows: summary.rows, active: summary.active, kept: [] },
     },
   ])
+})
+
+test('a sync that was under way when the backup was taken has failed, and everything is read anew', async () => {
+  const { file } = await filled
+  const name = await newDatabase()
+  await restore({ url: urlOf(name), dataDirectory: nowhere }, file, { keep: keepable })
+  const { pool } = await openOn(name)
+  const { rows: runs } = await pool.query(
+    `select reason, status, progress, error ->> 'code' as code, ended_at is not null as "isOver" from sync_runs order by reason`,
+  )
+  assert.deepEqual(runs, [
+    { reason: 'first', status: 'succeeded', progress: {}, code: null, isOver: false },
+    { reason: 'request', status: 'failed', progress: {}, code: 'sync_restored', isOver: true },
+  ])
+  const { rows: states } = await pool.query(
+    'select next_full_at is not null as "isDue", marks is not null as "isMarked" from sync_states',
+  )
+  assert.deepEqual(states, [{ isDue: true, isMarked: true }])
 })
 
 test('a backup goes into an empty data directory of the embedded database', async () => {

@@ -318,6 +318,7 @@ async function fill(
     )
   }
   await applyMigrations(transaction, migrations)
+  await endRuns(transaction)
   const active = await holdBack(transaction, keep)
   const summary = {
     takenAt: header.taken_at,
@@ -442,6 +443,36 @@ function inserter(
 }
 
 const clean = (name: string) => name.replace(/[^\w.-]/g, '?').slice(0, 63)
+
+/** What runs had read and not applied is in no backup: those that were not over begin anew, as whole runs. */
+async function endRuns(transaction: Transaction<Schema>): Promise<void> {
+  const ended = await transaction
+    .updateTable('sync_runs')
+    .set({
+      status: 'failed',
+      ended_at: sql<Date>`now()`,
+      progress: '{}',
+      error: JSON.stringify({
+        code: 'sync_restored',
+        title: 'The database was restored from a backup',
+        explanation: 'The run was not over when the backup was taken. Nothing of it was applied.',
+        remedy: 'Nothing is to be done: a full run is due.',
+      }),
+    })
+    .where('status', 'in', ['queued', 'running', 'quarantined'])
+    .returning('config_id')
+    .execute()
+  if (ended.length === 0) return
+  await transaction
+    .updateTable('sync_states')
+    .set({ next_full_at: sql<Date>`now()` })
+    .where(
+      'config_id',
+      'in',
+      ended.map(({ config_id }) => config_id),
+    )
+    .execute()
+}
 
 /** Counts what is active, and switches it off unless it is kept. */
 async function holdBack(

@@ -82,6 +82,10 @@ export function configsIn(query: Kysely<Schema> | Transaction<Schema>) {
     lock: (organizationId: string, id: string): Promise<ConfigRow | undefined> =>
       own(organizationId).where('id', '=', id).forUpdate().executeTakeFirst(),
 
+    /** Keeps the row as it is until the transaction ends; others may read it meanwhile, and do the same. */
+    hold: (organizationId: string, id: string): Promise<ConfigRow | undefined> =>
+      own(organizationId).where('id', '=', id).forShare().executeTakeFirst(),
+
     findTwin: (
       organizationId: string,
       { integration_type, domain, instance }: Pick<NewConfigRow, 'integration_type' | 'domain' | 'instance'>,

@@ -1,16 +1,18 @@
 /** Turns what a run has staged into revisions: exact, minimal, and all of it or nothing. */
-import type { Transaction } from 'kysely'
+import { sql, type Transaction } from 'kysely'
 import type { EntityKind, FactName } from '../entities/model.ts'
-import type { Database } from './database.ts'
+import { byKind } from './by-kind.ts'
+import { told } from './client-transaction.ts'
+import { type Database, inTransaction, withLongStatements } from './database.ts'
+import { type Fuse, type Held, heldBy } from './fuse.ts'
+import { compare, hasNews } from './merge-comparison.ts'
+import { type ChangeCounts, countChanges, listRemovals, sampleChanges } from './merge-counts.ts'
+import type { Comparing } from './merge-tables.ts'
+import { nextMoment, recordSightings, writeChanges } from './merge-writing.ts'
 import type { Schema } from './schema.ts'
-import type { RunHandle } from './sync-stage.ts'
+import { assertHeld, commitsOf, lockRun, type RunHandle, StageLost } from './sync-stage.ts'
 
-/** Above both, removals need approval. */
-export interface Fuse {
-  /** Share of what there is of a kind, in percent. */
-  readonly percent: number
-  readonly atLeast: number
-}
+export type { Fuse, Held } from './fuse.ts'
 
 export interface Merge {
   readonly run: RunHandle
@@ -63,15 +65,100 @@ export interface MergeResult {
   /** Memberships that would go or went, and that there were. */
   readonly memberships: { readonly before: number; readonly lost: number; readonly gained: number }
   /** Why the fuse held: `removals`, `memberships`, `empty_list`. */
-  readonly held?: readonly {
-    readonly kind: EntityKind | 'membership'
-    readonly why: string
-    readonly count: number
-    readonly of: number
-  }[]
+  readonly held?: readonly Held[]
   /** At most 20 in dry runs and quarantines. */
   readonly sample: readonly Sample[]
 }
 
-/** @throws RunLost, RunCancelled, DatabaseUnavailable */
-export declare function merge(database: Database, what: Merge): Promise<MergeResult>
+/**
+ * Locks in this order: the configuration against its removal, the run, the configuration's entities, and once it is
+ * known what to write, the organisation's clock.
+ *
+ * @throws RunLost, RunCancelled, StageLost, DatabaseUnavailable, and what `finish` throws
+ */
+export async function merge(database: Database, what: Merge): Promise<MergeResult> {
+  return await withLongStatements(database, (query) =>
+    inTransaction({ query }, (transaction) => mergeWithin(transaction, what)),
+  ).catch((error: unknown) => {
+    throw told(error)
+  })
+}
+
+async function mergeWithin(transaction: Transaction<Schema>, what: Merge): Promise<MergeResult> {
+  const { run } = what
+  const comparing = { transaction, merge: what }
+  await sql`set local jit = off`.execute(transaction)
+  await sql`set local work_mem = '64MB'`.execute(transaction)
+  await transaction
+    .selectFrom('integration_configs')
+    .select('id')
+    .where('id', '=', run.configId)
+    .where('organization_id', '=', run.organizationId)
+    .forKeyShare()
+    .execute()
+  assertHeld(run, await lockRun(transaction, run))
+  if ((await commitsOf(transaction, run)) === 0) throw new StageLost('nothing was read that could be merged')
+  await lockEntities(transaction, run.configId)
+
+  const isNews = await hasNews(comparing)
+  if (isNews) await compare(comparing)
+  const found = await countChanges(comparing, isNews)
+  const result = await settle(comparing, found, isNews)
+  await what.finish(transaction, result)
+  return result
+}
+
+/** Writes what was found, unless it is a trial or the fuse holds it back. */
+async function settle(comparing: Comparing, found: ChangeCounts, isNews: boolean): Promise<MergeResult> {
+  const { merge: what } = comparing
+  const { counts, memberships, before } = found
+  const held =
+    what.fuse === 'approved' || what.mode === 'incremental'
+      ? []
+      : heldBy(
+          what.fuse,
+          byKind((kind) => ({
+            ...counts[kind],
+            open: before[kind],
+            isComplete: what.completeKinds.includes(kind),
+          })),
+          {
+            told: found.membershipsTold,
+            lost: found.stayersLost,
+            before: memberships.before,
+            isComplete: what.areMembershipsComplete,
+          },
+        )
+  const findings = { counts, memberships, ...(held.length > 0 && { held }) }
+  const unwritten = { at: what.now, sequence: 0 }
+  if (what.isDryRun === true)
+    return { kind: 'dry', ...unwritten, ...findings, sample: isNews ? await sampleChanges(comparing) : [] }
+  if (held.length > 0) {
+    await listRemovals(comparing)
+    return {
+      kind: 'quarantined',
+      ...unwritten,
+      ...findings,
+      counts: byKind((kind) => ({ ...counts[kind], open: before[kind] })),
+      sample: await sampleChanges(comparing, ['removed']),
+    }
+  }
+  const moment = await nextMoment(comparing)
+  if (isNews) await writeChanges(comparing, moment)
+  await recordSightings(
+    comparing,
+    moment,
+    byKind((kind) => ({
+      open: counts[kind].added - counts[kind].removed,
+      memberships: found.membershipGrowth[kind],
+    })),
+  )
+  return { kind: 'merged', ...moment, ...findings, sample: [] }
+}
+
+/** Nobody else merges or removes entities of the configuration until the transaction ends. */
+export async function lockEntities(transaction: Transaction<Schema>, configId: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`entities of ${configId}`}, 0))`.execute(
+    transaction,
+  )
+}

@@ -272,7 +272,11 @@ export interface EntitySightingTable {
   kind: number
   organization_id: string
   seen_at: Date
+  /** Open revisions, and memberships in groups that they tell of. */
   open_count: Generated<number>
+  membership_count: Generated<number>
+  /** Of groups: number of the merge that last knew every membership; null where everybody's groups have to be looked at. */
+  memberships_in: number | null
 }
 
 /**
@@ -293,7 +297,11 @@ export interface EntityRevisionTable {
   opened_in: number
   closed_in: number | null
   content_hash: string
+  /** Of attributes and raw alone. */
+  document_hash: string | null
   uid: string
+  /** For people: user name, group's or device's name. */
+  label: Generated<string>
   /** JSON object: the model's attributes. */
   attributes: string
   /** JSON object: facts by name. */
@@ -305,6 +313,10 @@ export interface EntityRevisionTable {
   activity: string
   /** JSON object: what else the provider said. */
   raw: string
+  /** Of a group: changes whenever its members may have changed. Changes without a revision. */
+  members_tag: string | null
+  /** Of a group: what the merge that last knew every membership was told of its members; null once others told more. */
+  members_print: string | null
   terms: string
 }
 

@@ -3,6 +3,9 @@ export const eventTypes = [
   'integration_config.state_changed',
   'integration_config.expiring',
   'integration_config.validation_unclear',
+  'sync.run.failed',
+  'sync.run.recovered',
+  'sync.run.quarantined',
 ] as const
 export type EventType = (typeof eventTypes)[number]
 

@@ -5,6 +5,12 @@ export async function up(database: Kysely<unknown>): Promise<void> {
   const statements = [
     // What was read and is not merged yet: tables of a run, made and dropped with it, never backed up.
     sql`create schema sync_stage`,
+    // Emptied together with them by a crash, which is how that is noticed.
+    sql`create unlogged table sync_stage.runs (
+      run_id uuid primary key,
+      commits integer not null default 0,
+      since bigint not null
+    )`,
     sql`create table sync_states (
       config_id uuid primary key references integration_configs on delete cascade,
       organization_id uuid not null,
@@ -70,6 +76,8 @@ export async function up(database: Kysely<unknown>): Promise<void> {
       organization_id uuid not null,
       seen_at timestamptz not null,
       open_count bigint not null default 0,
+      membership_count bigint not null default 0,
+      memberships_in bigint,
       primary key (config_id, kind)
     )`,
     sql`create table entity_revisions (
@@ -83,17 +91,21 @@ export async function up(database: Kysely<unknown>): Promise<void> {
       opened_in bigint not null,
       closed_in bigint,
       content_hash uuid not null,
-      uid text not null,
+      document_hash uuid,
+      uid text collate "C" not null,
+      label text not null default '',
       attributes text not null,
       facts text not null default '{}',
-      group_uids text[] not null default '{}',
+      group_uids text[] collate "C" not null default '{}',
       groups text not null default '[]',
       activity text not null default '{}',
       raw text not null default '{}',
+      members_tag text,
+      members_print text,
       terms tsvector not null,
       primary key (organization_id, kind, entity_id, first_seen_at)
-    )`,
-    sql`create index entity_revisions_open on entity_revisions (config_id, kind, entity_id) include (content_hash) where ended_at = 'infinity'`,
+    ) with (toast_tuple_target = 4080)`,
+    sql`create index entity_revisions_open on entity_revisions (config_id, kind, entity_id) where ended_at = 'infinity'`,
     sql`create index entity_revisions_ended on entity_revisions (config_id, entity_id) where ended_at <> 'infinity'`,
     sql`create index entity_revisions_by_first on entity_revisions (organization_id, kind, first_seen_at, entity_id)`,
     sql`create index entity_revisions_by_end on entity_revisions (organization_id, kind, ended_at, entity_id) where ended_at <> 'infinity'`,
@@ -102,7 +114,7 @@ export async function up(database: Kysely<unknown>): Promise<void> {
     sql`create index entity_revisions_terms on entity_revisions using gin (terms)`,
     sql`create table entity_keys (
       organization_id uuid not null,
-      key text not null,
+      key text collate "C" not null,
       kind smallint not null,
       entity_id uuid not null,
       config_id uuid not null,

@@ -1,0 +1,89 @@
+/** Revisions as answers need them: documents as stored texts. */
+import { CompiledQuery, type Kysely } from 'kysely'
+import type { Schema } from './schema.ts'
+
+export interface RevisionRow {
+  readonly kind: number
+  readonly entity_id: string
+  readonly config_id: string
+  /** Integration type and domain of the configuration, with a blank between. */
+  readonly config: string
+  readonly first_seen_at: Date
+  readonly last_seen_at: Date
+  readonly attributes: string
+  readonly facts: string
+  readonly groups: string
+  readonly activity: string
+  /** Where it was asked for. */
+  readonly raw?: string
+}
+
+/** To the microsecond, for what is given back to the database. */
+export const exactTimeText = (time: string) =>
+  `to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`
+
+/** What a revision itself holds. */
+export const ownColumns = (withRaw: boolean) =>
+  `r.kind, r.entity_id, r.config_id, r.first_seen_at, r.attributes, r.facts, r.groups, r.activity${withRaw ? ', r.raw' : ''}`
+
+// Subqueries and no joins: planning those takes longer than reading a revision does. `$1` is the organisation.
+const config = `(select c.integration_type || ' ' || c.domain from integration_configs c
+    where c.id = r.config_id and c.organization_id = $1) as config`
+
+/** Of `r`, a revision. An open one was seen whenever its configuration's entities of the kind were. */
+export const columns = (withRaw: boolean) => `${ownColumns(withRaw)}, ${config},
+  case when r.ended_at = 'infinity' then greatest(r.first_seen_at, (
+    select s.seen_at from entity_sightings s where s.config_id = r.config_id and s.kind = r.kind
+  )) else coalesce(r.last_seen_at, r.first_seen_at) end as last_seen_at`
+
+/** The same without the last sighting of what is open. */
+export const columnsUnseen = (withRaw: boolean) => `${ownColumns(withRaw)}, ${config},
+  case when r.ended_at <> 'infinity' then coalesce(r.last_seen_at, r.first_seen_at) end as last_seen_at`
+
+export type Unseen<Row extends RevisionRow = RevisionRow> = Omit<Row, 'last_seen_at'> & {
+  readonly last_seen_at: Date | null
+}
+
+/** Adds the sighting. */
+export function seen<Row extends RevisionRow>(row: Unseen<Row>, seenAt: Date | null | undefined): Row {
+  const { first_seen_at } = row
+  const last_seen_at = row.last_seen_at ?? (seenAt && seenAt > first_seen_at ? seenAt : first_seen_at)
+  return { ...row, last_seen_at } as unknown as Row
+}
+
+/** What is left of a configuration that was deleted is nobody's any more. `$1` is the organisation. */
+export const ofLivingConfig = (revision: string) =>
+  `${revision}.config_id = any(array(select id from integration_configs where organization_id = $1))`
+
+/** Runs SQL as it is written here: the builder would cost more than some of the statements do. */
+export async function rowsOf<Row>(
+  query: Kysely<Schema>,
+  text: string,
+  parameters: readonly unknown[],
+): Promise<Row[]> {
+  return (await query.executeQuery<Row>(CompiledQuery.raw(text, [...parameters]))).rows
+}
+
+/** The same for revisions with `columns`, without those of configurations that are gone. */
+export async function revisionsOf<Row extends Unseen = RevisionRow>(
+  query: Kysely<Schema>,
+  text: string,
+  parameters: readonly unknown[],
+): Promise<Row[]> {
+  const rows = await rowsOf<Row & { readonly config: string | null }>(query, text, parameters)
+  return rows.some(({ config }) => config === null) ? rows.filter(({ config }) => config !== null) : rows
+}
+
+/** Collects parameters beside the text that names them. */
+export class Parameters {
+  readonly values: unknown[]
+
+  constructor(...values: readonly unknown[]) {
+    this.values = [...values]
+  }
+
+  /** `$n` */
+  add(value: unknown): string {
+    return `$${this.values.push(value)}`
+  }
+}
