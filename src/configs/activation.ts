@@ -8,6 +8,7 @@ import type { ConfigsParts } from './parts.ts'
 import { ConfigRefusal, canonicalDomain, invalidRequest } from './refusal.ts'
 import type { Requester } from './requester.ts'
 import { readSettings, type Settings } from './settings.ts'
+import { beginSyncing, stopSyncing } from './syncing.ts'
 
 export interface ActivationWishes {
   /** Absent or `default`: whichever there is. */
@@ -47,7 +48,10 @@ export function createActivation(parts: ConfigsParts, create: Configs['create'])
     const source = sourceOf(type)
     const wanted = { domain: readDomain(source, given), instance: readSettings(source, settings).instance }
     const found = await enable(requester, source, wanted)
-    if (found !== undefined) return found
+    if (found !== undefined) {
+      parts.onStored?.()
+      return found
+    }
 
     const key = JSON.stringify([requester.organization.id, source.integrationType, wanted])
     const { signal, ...lasting } = requester
@@ -80,6 +84,7 @@ export function createActivation(parts: ConfigsParts, create: Configs['create'])
         target: best.id,
         outcome: 'succeeded',
       })
+      await beginSyncing(transaction, locked, now())
       return configs.update(organization.id, best.id, {
         enabled: true,
         isRevision: false,
@@ -129,6 +134,7 @@ export function createActivation(parts: ConfigsParts, create: Configs['create'])
     return inTransaction(database, async (transaction) => {
       const configs = configsIn(transaction)
       const disabled = await configs.disableAll(organization.id, source.integrationType)
+      await stopSyncing(transaction, disabled, now())
       for (const { id } of disabled)
         await recordAudit(transaction, actor, {
           action: 'integration_config.deactivate',

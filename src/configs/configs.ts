@@ -28,6 +28,7 @@ import { type EntraRegistrations, readEntraRegistrations } from './registrations
 import { type Requester, systemRequester } from './requester.ts'
 import { knownSecrets, maskedSecrets, type Secrets } from './secrets.ts'
 import { readSettings, requiredBy, type Settings } from './settings.ts'
+import { beginSyncing, endSyncing, followChange } from './syncing.ts'
 
 export interface NewConfig {
   readonly integrationType: string
@@ -100,6 +101,7 @@ const maxRounds = 5
 
 export function createConfigs(parts: ConfigsParts): Configs {
   const { database, sources, onStateChange, now } = parts
+  const onStored = () => parts.onStored?.()
   const stored = configsIn(database.query)
 
   const create: Configs['create'] = async (requester, wanted) => {
@@ -131,6 +133,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
       )
       if (row === undefined) return undefined
       if (Object.keys(secrets).length > 0) await seal(parts, transaction, row, secrets)
+      await beginSyncing(transaction, row, now())
       await recordAudit(transaction, actor, {
         ...attempt,
         target: id,
@@ -140,7 +143,10 @@ export function createConfigs(parts: ConfigsParts): Configs {
       await tellState(transaction, row, 'initializing', report)
       return row
     })
-    if (made !== undefined) return made
+    if (made !== undefined) {
+      onStored()
+      return made
+    }
     await refuseTwin(organization.id, twin)
     // Whoever was first has been removed since.
     throw new ConfigRefusal({ kind: 'contended' })
@@ -177,6 +183,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
           report && proofOf(parts, report, isEnabled),
         )
         if (current.secrets !== undefined) await seal(parts, transaction, updated, current.secrets)
+        await followChange(transaction, row, updated, current.secrets !== undefined, now())
         await recordAudit(transaction, actor, {
           action,
           target: id,
@@ -190,7 +197,10 @@ export function createConfigs(parts: ConfigsParts): Configs {
         await refuseTwin(organization.id, { ...seen, ...plan.change }, id)
         return undefined
       })
-      if (done !== undefined) return done
+      if (done !== undefined) {
+        onStored()
+        return done
+      }
     }
     throw new ConfigRefusal({ kind: 'contended' })
   }
@@ -392,6 +402,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
         const row = await configsIn(transaction).remove(organization.id, id)
         if (row === undefined) throw configNotFound(id)
         await shred(transaction, id)
+        await endSyncing(transaction, row)
         await recordAudit(transaction, actor, {
           action: 'integration_config.delete',
           target: id,
@@ -399,6 +410,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
           details: { integration_type: row.integration_type, domain: row.domain, name: row.name },
         })
       })
+      onStored()
     },
     async validateStored(requester, id) {
       const report = await reexamine(requester, id, 'validate')

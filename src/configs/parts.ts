@@ -31,6 +31,8 @@ export interface ConfigsParts {
     at: Date,
   ): { readonly nextValidationAt: Date; readonly credentialsExpireAt: Date | null }
   readonly onStateChange: OnStateChange
+  /** Told when a configuration was made, changed or removed: the server's own work may follow from it at once. */
+  onStored?(): void
   /** Told of every validation that ended. */
   onReport(source: AnySource, report: Report): void
   /** Told what an operator has to look at. */

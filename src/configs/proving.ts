@@ -90,8 +90,8 @@ export async function prove(
  * audit trail first, and secrets are handed out only when that is committed.
  */
 export async function unseal(
-  { database, vault, onTrouble }: ConfigsParts,
-  { organization, actor }: Requester,
+  { database, vault, onTrouble }: Pick<ConfigsParts, 'database' | 'vault' | 'onTrouble'>,
+  { organization, actor }: Pick<Requester, 'organization' | 'actor'>,
   id: string,
   reason: string,
 ): Promise<{ readonly row: ConfigRow; readonly secrets: Secrets }> {

@@ -1,8 +1,9 @@
-/** Settings of a configuration: a free object without secrets, of which two members mean something to us. */
+/** Settings of a configuration: a free object without secrets, of which three members mean something to us. */
 import { z } from 'zod'
 import type { AnySource } from '../sources/registry.ts'
 import type { EntityType } from '../sources/source.ts'
 import { invalidRequest } from './refusal.ts'
+import { syncSettingsSchema } from './sync-settings.ts'
 
 export type Settings = Readonly<Record<string, unknown>>
 
@@ -71,6 +72,7 @@ function schemaFor(source: AnySource) {
         expectedList,
       )
       .optional(),
+    sync: syncSettingsSchema.optional(),
   })
 }
 

@@ -1,0 +1,173 @@
+/** Reads who is in which group, owner by owner: each group's members, or each user's groups, whichever takes fewer requests. */
+import type { MembershipWalk } from '../sources/reading.ts'
+import type { Stage } from '../store/sync-stage.ts'
+import { SyncFailure } from './failures.ts'
+import type { OwnerProgress, Progress, WalkProgress } from './progress.ts'
+import { type ReadingParts, readChain, type Step, Unread } from './reading.ts'
+
+/** In progress, results and errors, beside the names of lists. */
+export const membershipsName = 'memberships'
+
+/** Owners asked of the stage at a time. */
+const ownersPerLook = 1_000
+/** Owners that a provider may refuse to tell of: above, it refuses memberships as such. */
+const maxRefused = 20
+
+type Walk = MembershipWalk<unknown>
+
+export interface WalkOwner {
+  readonly uid: string
+  readonly memberCount?: number
+}
+
+/** Counts the requests of each walk by what is staged, and takes the cheaper one. */
+export async function chooseWalk(
+  stage: Pick<Stage, 'sumCalls'>,
+  walks: readonly [Walk, ...Walk[]],
+): Promise<Pick<WalkProgress, 'by' | 'calls'>> {
+  const counted: { by: Walk['by']; calls: number }[] = []
+  for (const { by, calls } of walks) counted.push({ by, calls: await stage.sumCalls(by, calls) })
+  const calls = Object.fromEntries(counted.map((one) => [one.by, one.calls]))
+  // Asking groups tells of groups and devices as members too: it is preferred where both cost the same.
+  const [cheapest] = counted.sort((one, other) => one.calls - other.calls || (one.by === 'group' ? -1 : 1))
+  return { by: cheapest?.by ?? walks[0].by, calls }
+}
+
+export const newWalk = (chosen: Pick<WalkProgress, 'by' | 'calls'>): WalkProgress => ({
+  ...chosen,
+  begunTo: '',
+  open: {},
+  owners: 0,
+  pages: 0,
+  seen: 0,
+  unreadable: 0,
+  isEnded: false,
+  refused: 0,
+})
+
+/**
+ * Goes on with the walk that the progress names, to its end.
+ *
+ * @param ownersAfter the next owners, in the order of their ids
+ * @param mayRefuse whether an owner whom the provider refuses to tell of may be left as is known
+ * @throws SyncFailure, ReadingStopped, and what a commit throws
+ */
+export async function walkMemberships(
+  parts: ReadingParts,
+  walk: Walk,
+  session: unknown,
+  ownersAfter: (uid: string, limit: number) => Promise<readonly WalkOwner[]>,
+  mayRefuse: boolean,
+): Promise<void> {
+  const { recorder, pace } = parts
+  const queue = ownersInOrder(recorder, walk, ownersAfter)
+  const work = async () => {
+    for (;;) {
+      const next = await queue.next()
+      if (next.done === true) return
+      await readOwner(parts, walk, session, next.value, mayRefuse)
+    }
+  }
+  await Promise.all(Array.from({ length: pace.ownersAtOnce }, work))
+  recorder.note((progress) => changed(progress, () => ({ isEnded: true })))
+}
+
+interface OpenOwner {
+  readonly uid: string
+  /** Absent for one that is begun now. */
+  readonly known?: OwnerProgress
+}
+
+/**
+ * Those that were begun before come first. Each is noted as open before it is handed out, so that none is missed by
+ * whoever goes on; owners that take no request are passed over.
+ */
+async function* ownersInOrder(
+  recorder: ReadingParts['recorder'],
+  walk: Walk,
+  ownersAfter: (uid: string, limit: number) => Promise<readonly WalkOwner[]>,
+): AsyncGenerator<OpenOwner, undefined> {
+  const { memberships } = recorder.progress
+  for (const [uid, known] of Object.entries(memberships?.open ?? {})) yield { uid, known }
+  let after = memberships?.begunTo ?? ''
+  for (;;) {
+    const owners = await ownersAfter(after, ownersPerLook)
+    for (const owner of owners) {
+      const isAsked = walk.calls(owner) > 0
+      after = owner.uid
+      recorder.note((progress) =>
+        changed(progress, (now) => ({
+          begunTo: owner.uid,
+          owners: now.owners + 1,
+          ...(isAsked && { open: withOpen(now, owner.uid, {}) }),
+        })),
+      )
+      if (isAsked) yield { uid: owner.uid }
+    }
+    if (owners.length < ownersPerLook) return
+  }
+}
+
+async function readOwner(
+  parts: ReadingParts,
+  walk: Walk,
+  session: unknown,
+  { uid, known }: OpenOwner,
+  mayRefuse: boolean,
+): Promise<void> {
+  const { recorder } = parts
+  const read = (from: OwnerProgress) =>
+    readChain(parts, {
+      list: membershipsName,
+      title: 'Memberships',
+      capability: 'memberships',
+      kinds: [],
+      ...(from.cursor !== undefined && {
+        from: { cursor: from.cursor, ...(from.trail !== undefined && { trail: from.trail }) },
+      }),
+      read: (cursor) => walk.read(session, uid, cursor),
+      record: (progress, { next, rows, unreadable }: Step) =>
+        changed(progress, (now) => ({
+          open: next === undefined ? withoutOpen(now, uid) : withOpen(now, uid, next),
+          pages: now.pages + 1,
+          seen: now.seen + rows,
+          unreadable: now.unreadable + unreadable,
+        })),
+    })
+  try {
+    await read(known ?? {}).catch((error: unknown) => {
+      const isForgotten = error instanceof Unread && [400, 410].includes(error.status ?? 0)
+      if (!isForgotten || known?.cursor === undefined) throw error
+      return read({})
+    })
+  } catch (error) {
+    if (!(error instanceof Unread)) throw error
+    // Gone since it was listed.
+    if (error.status === 404)
+      return recorder.note((progress) => changed(progress, (now) => ({ open: withoutOpen(now, uid) })))
+    const refused = (recorder.progress.memberships?.refused ?? 0) + 1
+    if (!mayRefuse || !error.isFinal || refused > maxRefused) throw new SyncFailure(error.error)
+    recorder.note((progress) =>
+      changed(progress, (now) => ({
+        open: withoutOpen(now, uid),
+        refused: now.refused + 1,
+        error: now.error ?? error.error,
+      })),
+    )
+  }
+}
+
+function changed(progress: Progress, change: (now: WalkProgress) => Partial<WalkProgress>): Progress {
+  const { memberships } = progress
+  return memberships === undefined
+    ? progress
+    : { ...progress, memberships: { ...memberships, ...change(memberships) } }
+}
+
+const withOpen = ({ open }: WalkProgress, uid: string, owner: OwnerProgress): WalkProgress['open'] => ({
+  ...open,
+  [uid]: owner,
+})
+
+const withoutOpen = ({ open }: WalkProgress, uid: string): WalkProgress['open'] =>
+  Object.fromEntries(Object.entries(open).filter(([one]) => one !== uid))

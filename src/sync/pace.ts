@@ -1,0 +1,34 @@
+/** How hard a run works, and how long it waits for what may pass. */
+export interface Pace {
+  /** Owners whose members or groups are asked for at a time. */
+  readonly ownersAtOnce: number
+  /** Entities, memberships and facts that are read and not committed: more wait, so that memory stays flat. */
+  readonly rowsWaiting: number
+  /** Read rows are committed together from this number on, */
+  readonly rowsAtOnce: number
+  /** or when the first of them has waited for so long, in milliseconds. */
+  readonly lingerMs: number
+  /** Where nothing was read for so long, it is looked whether the run is still wanted, in milliseconds. */
+  readonly lookMs: number
+  /** How often one page is asked for when the provider does not answer, or not sensibly. */
+  readonly attempts: number
+  /** Before the second attempt, in milliseconds; twice as long before each further one, */
+  readonly pauseMs: number
+  /** up to this, */
+  readonly longestPauseMs: number
+  /** or as long as the provider asks for, up to this. */
+  readonly longestWaitMs: number
+}
+
+export const defaultPace: Pace = {
+  ownersAtOnce: 8,
+  rowsWaiting: 6_000,
+  rowsAtOnce: 2_000,
+  lingerMs: 150,
+  lookMs: 5_000,
+  // About a quarter of an hour in all: a provider's restart passes, and a lasting outage ends the run.
+  attempts: 13,
+  pauseMs: 1_000,
+  longestPauseMs: 120_000,
+  longestWaitMs: 600_000,
+}

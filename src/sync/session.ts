@@ -1,0 +1,34 @@
+/** A source opened for one run: with its credentials, within its account's budget. */
+import type { OpenedConfig } from '../configs/opened.ts'
+import { maxPageBytes } from '../outbound/outbound.ts'
+import type { EntityReader } from '../sources/reading.ts'
+import type { BudgetUse } from './budget.ts'
+import type { RunParts } from './parts.ts'
+
+export type AnyReader = EntityReader<unknown, unknown>
+
+export interface RunSession {
+  /** The source's own. */
+  readonly session: unknown
+  /** Requests made so far. */
+  readonly use: BudgetUse
+  close(): Promise<void>
+}
+
+export function openSession(
+  { openHttp, budgets, settingsOf, now }: RunParts,
+  { row, source, target }: OpenedConfig,
+  reader: AnyReader,
+  signal: AbortSignal,
+): RunSession {
+  // Without a time of its own nothing is asked a second time behind our back: repeating is counted and paced here.
+  const http = openHttp(source.egress(target), signal, 0, maxPageBytes)
+  const use: BudgetUse = { calls: 0, throttled: 0 }
+  const budget = budgets.of(source.name, reader.rates.account(target), reader.rates)
+  const spending = budget.spending(http, signal, use, settingsOf(row).budgetShare)
+  return {
+    session: reader.open(target, { http: spending, signal, now }),
+    use,
+    close: () => http.close(),
+  }
+}

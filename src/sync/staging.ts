@@ -1,0 +1,125 @@
+/** Entities as a run stages them: documents in one canonical text, with their ids and terms. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import {
+  type Activity,
+  type Entity,
+  type EntityKind,
+  entityId,
+  type Fact,
+  type Membership,
+} from '../entities/model.ts'
+import { keysOf, labelOf, termsOf } from '../entities/terms.ts'
+import { cleanText } from '../outbound/clean-text.ts'
+import type { Page } from '../sources/reading.ts'
+import type { StagedEntity, StagedPage } from '../store/sync-stage.ts'
+import type { Unreadable } from './progress.ts'
+
+export interface Staged {
+  readonly page: StagedPage
+  /** Entities, memberships and facts. */
+  readonly rows: number
+  readonly unreadable: readonly Unreadable[]
+}
+
+export interface Owner {
+  readonly organizationId: string
+  readonly configId: string
+  /** Name of the source, for the terms. */
+  readonly source: string
+}
+
+/** Entities that are staged before others have a turn of the event loop. */
+const atATime = 200
+/** In characters; no provider's is longer, and an index takes no more. */
+const maxUidLength = 512
+
+/** An id as a key may be kept; what a provider would have to be mistaken to send is not. */
+const isUid = (uid: string) =>
+  uid !== '' && uid.length <= maxUidLength && !uid.includes('\0') && uid.isWellFormed()
+
+/** @param kinds of which the list tells the entities: an unreadable one of them is there all the same */
+export async function stagePage(
+  owner: Owner,
+  page: Page,
+  { list, kinds }: { readonly list: string; readonly kinds: readonly EntityKind[] },
+): Promise<Staged> {
+  const entities: StagedEntity[] = []
+  const unreadable: Unreadable[] = []
+  for (const [index, entity] of (page.entities ?? []).entries()) {
+    if (index > 0 && index % atATime === 0) await nextTurn()
+    if (isUid(entity.attributes.uid)) entities.push(stageEntity(owner, entity))
+    else unreadable.push({ list, kind: entity.kind, reason: 'its id is none that could be kept' })
+  }
+  for (const { kind, uid, reason } of page.unreadable ?? [])
+    unreadable.push({
+      list,
+      kind,
+      ...(uid !== undefined && isUid(uid) && { uid }),
+      reason: cleanText(reason),
+    })
+  const memberships = (page.memberships ?? []).filter(isKept)
+  const facts = (page.facts ?? []).filter(({ uid }) => isUid(uid)).map(cleanFact)
+  return {
+    page: {
+      entities,
+      memberships,
+      facts,
+      activities: (page.activities ?? [])
+        .filter(({ uid }) => isUid(uid))
+        .map(({ kind, uid, activity }) => ({ kind, uid, activity: activityText(activity) })),
+      removed: (page.removed ?? []).filter(({ uid }) => isUid(uid)),
+      changedGroups: (page.changedGroups ?? []).filter(({ uid }) => isUid(uid)),
+      kept: unreadable.flatMap(({ kind, uid }) =>
+        uid === undefined || !kinds.includes(kind) ? [] : { kind, uid },
+      ),
+    },
+    rows: entities.length + memberships.length + facts.length,
+    unreadable,
+  }
+}
+
+const isKept = ({ group, member }: Membership) => isUid(group) && isUid(member)
+
+const cleanFact = (fact: Fact): Fact =>
+  typeof fact.value === 'string' ? ({ ...fact, value: storable(fact.value) } as Fact) : fact
+
+function stageEntity({ organizationId, configId, source }: Owner, entity: Entity): StagedEntity {
+  const { kind, attributes, raw, activity } = entity
+  return {
+    kind,
+    uid: attributes.uid,
+    entityId: entityId(organizationId, configId, kind, attributes.uid),
+    attributes: canonicalJson(attributes),
+    activity: activityText(activity),
+    raw: raw === undefined ? '{}' : canonicalJson(raw),
+    terms: termsOf(entity, source).map(storable),
+    keys: keysOf(entity).map(storable),
+    label: storable(labelOf(entity)),
+    ...('memberCount' in entity && entity.memberCount !== undefined && { memberCount: entity.memberCount }),
+    ...('membersTag' in entity &&
+      entity.membersTag !== undefined && { membersTag: storable(entity.membersTag) }),
+  }
+}
+
+const activityText = (activity: Activity | undefined) =>
+  activity === undefined ? '{}' : canonicalJson(activity)
+
+/** PostgreSQL keeps neither NUL nor half a surrogate pair. */
+function storable(text: string): string {
+  const whole = text.isWellFormed() ? text : text.toWellFormed()
+  return whole.includes('\0') ? whole.replaceAll('\0', '') : whole
+}
+
+/** The same text for equal documents, in whatever order their members came. */
+export function canonicalJson(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(storable(value))
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  let text = ''
+  for (const name of Object.keys(value).sort()) {
+    const member = (value as Readonly<Record<string, unknown>>)[name]
+    if (member === undefined) continue
+    text += `${text === '' ? '' : ','}${JSON.stringify(storable(name))}:${canonicalJson(member)}`
+  }
+  return `{${text}}`
+}
