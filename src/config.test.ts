@@ -29,6 +29,7 @@ test('reads lists, limits and levels', () => {
     CREDENCE_LIMIT_TARGET: '7',
     CREDENCE_LIMIT_ATTEMPTS: '8',
     CREDENCE_VALIDATIONS_AT_ONCE: '9',
+    CREDENCE_SYNC_AT_ONCE: '0',
     CREDENCE_REVALIDATE_HOURS: '12',
     DATABASE_URL: ' postgres://credence@db.example.com/credence ',
     CREDENCE_OPERATOR_FILE: '/etc/credence/operator.json',
@@ -45,6 +46,7 @@ test('reads lists, limits and levels', () => {
       unprovenAttempts: 8,
     },
     validationsAtOnce: 9,
+    syncsAtOnce: 0,
     revalidateEveryMs: 12 * 3_600_000,
     databaseUrl: 'postgres://credence@db.example.com/credence',
     operatorFile: '/etc/credence/operator.json',
@@ -79,6 +81,7 @@ test('a setting that is not understood is named, its value is not', () => {
     'CREDENCE_LIMIT_ATTEMPTS',
     'CREDENCE_REVALIDATE_HOURS',
     'CREDENCE_VALIDATIONS_AT_ONCE',
+    'CREDENCE_SYNC_AT_ONCE',
     'CREDENCE_ENDPOINTS',
     'CREDENCE_OAUTH_ISSUERS',
   ])

@@ -83,6 +83,8 @@ export interface Config {
   readonly revalidateEveryMs: number
   /** Validations of one source that may be under way at a time (CREDENCE_VALIDATIONS_AT_ONCE); further ones are answered 503, and of one organisation those beyond half of it. */
   readonly validationsAtOnce: number
+  /** Syncs of one source that this node works on at a time (CREDENCE_SYNC_AT_ONCE); 0: it leaves them to other nodes. */
+  readonly syncsAtOnce: number
   /** Names under which the server may be asked besides loopback ones (CREDENCE_ALLOWED_HOSTS); empty: any, unless it is bound to loopback. */
   readonly allowedHosts: readonly string[]
 }
@@ -104,6 +106,7 @@ export const defaultConfig: Config = {
   limits: defaultLimits,
   revalidateEveryMs: defaultRevalidateHours * hourMs,
   validationsAtOnce: 500,
+  syncsAtOnce: 2,
   allowedHosts: [],
 }
 
@@ -158,6 +161,7 @@ export function readConfig(environment: Environment = process.env): Config {
     validationsAtOnce:
       wholeNumber('CREDENCE_VALIDATIONS_AT_ONCE', setting('CREDENCE_VALIDATIONS_AT_ONCE')) ??
       defaultConfig.validationsAtOnce,
+    syncsAtOnce: syncsAtOnce(setting('CREDENCE_SYNC_AT_ONCE')),
     allowedHosts: hostList('CREDENCE_ALLOWED_HOSTS', setting('CREDENCE_ALLOWED_HOSTS')),
   }
 }
@@ -211,6 +215,17 @@ function wholeNumber(variable: string, value: string | undefined, ofWhat = ''): 
   if (!/^[1-9]\d{0,8}$/.test(value))
     throw new ConfigError(`${variable} must be a whole number${ofWhat} from 1 to 999999999`)
   return Number(value)
+}
+
+/** Each holds its own connections to the provider, and some of its pages in memory. */
+const mostSyncsAtOnce = 64
+
+function syncsAtOnce(value: string | undefined): number {
+  if (value === undefined) return defaultConfig.syncsAtOnce
+  const count = /^\d{1,2}$/.test(value) ? Number(value) : Number.NaN
+  if (!(count <= mostSyncsAtOnce))
+    throw new ConfigError(`CREDENCE_SYNC_AT_ONCE must be a whole number from 0 to ${mostSyncsAtOnce}`)
+  return count
 }
 
 function hours(variable: string, value = String(defaultRevalidateHours)): number {

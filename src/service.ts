@@ -9,6 +9,8 @@ import { createRefusalTrail } from './api/refusals.ts'
 import { createServer } from './api/server.ts'
 import { type Config, ConfigError } from './config.ts'
 import { createConfigs } from './configs/configs.ts'
+import { openConfig } from './configs/opened.ts'
+import { syncSettingsOf } from './configs/sync-settings.ts'
 import { announceStateChange } from './jobs/announcements.ts'
 import { type Jobs, startJobs } from './jobs/jobs.ts'
 import { createSchedule } from './jobs/schedule.ts'
@@ -25,7 +27,12 @@ import { type AllOperatorCredentials, createOperatorCredentials } from './store/
 import { createProviderBudgets } from './store/provider-budgets.ts'
 import { createRateWindows } from './store/rate-windows.ts'
 import { openVault } from './store/vault-keys.ts'
+import { createAccounts } from './sync/accounts.ts'
 import { createBudgets, notingValidations } from './sync/budget.ts'
+import type { RunParts } from './sync/parts.ts'
+import { performRun } from './sync/perform.ts'
+import { runMetrics } from './sync/run-metrics.ts'
+import { createSync } from './sync/sync.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
 import { createCapacity } from './validation/capacity.ts'
@@ -45,6 +52,8 @@ export interface ServiceOptions {
   readonly outbound?: Outbound
   /** By default every source there is. */
   readonly sources?: readonly AnySource[]
+  /** The time by which everything is dated and due; the machine's by default. */
+  readonly now?: () => Date
   /** By default JSON lines on standard error, from `config.logLevel`. */
   readonly log?: Log
 }
@@ -105,7 +114,7 @@ interface Opened {
 async function serve(options: ServiceOptions & Opened): Promise<RunningService> {
   const { host = '127.0.0.1', port = 0, config, log, sources, database, vault, operator } = options
   const outbound = options.outbound ?? createOutbound({ endpoints: config.endpoints })
-  const now = () => new Date()
+  const now = options.now ?? (() => new Date())
 
   const tokens = createTokenVerifier(config.oauthIssuers, {
     now,
@@ -145,6 +154,7 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
   const onTrouble = (error: unknown) =>
     log.error({ error: errorLine(error) }, 'an operator has to look at this')
   const schedule = createSchedule(config.revalidateEveryMs)
+  let jobs: Jobs | undefined
   const configs = createConfigs({
     database,
     vault,
@@ -154,14 +164,36 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     now,
     schedule: schedule.after,
     onStateChange: announceStateChange,
+    onStored: () => jobs?.hurry(),
     onReport: (source, { verdict, duration_ms }) =>
       metrics.countValidation(source.name, verdict, duration_ms / 1000),
     onTrouble,
   })
+  const accounts = createAccounts()
+  const runParts: RunParts = {
+    database,
+    openHttp: outbound.open,
+    async unseal(id, reason) {
+      const opened = await openConfig({ database, vault, sources, validation, onTrouble }, id, reason)
+      if (opened !== undefined) accounts.note(opened)
+      return opened
+    },
+    budgets,
+    settingsOf({ id, settings }) {
+      const { fuse, budgetPercent } = syncSettingsOf(id, settings)
+      return { fuse, budgetShare: budgetPercent }
+    },
+    now,
+    log,
+    metrics: runMetrics(metrics),
+    onTrouble,
+  }
+  const sync = createSync({ database, sources, budgets, accounts, now, onWork: () => jobs?.hurry() })
   const server = await createServer({
     sources,
     validation,
     configs,
+    sync,
     authentication: createAuthentication(openKeyRing(database), tokens, refusals),
     rateLimits: createRateLimits(config.limits, leases),
     limits: config.limits,
@@ -173,7 +205,6 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     lifecycle: ending.lifecycle,
   })
 
-  let jobs: Jobs | undefined
   const end = async () => {
     ending.begin()
     // Beside the requests: each has its own time to end.
@@ -206,11 +237,15 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
       outbound,
       sources,
       configs,
+      runs: { perform: (id, options) => performRun(runParts, id, options) },
+      budgets,
+      providerBudgets,
       schedule,
       metrics,
       log,
       now,
       onTrouble,
+      settings: { syncsPerSource: config.syncsAtOnce },
     })
   } catch (error) {
     await end()

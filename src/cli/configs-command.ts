@@ -2,7 +2,7 @@
 import { Argument, type Command, InvalidArgumentError } from 'commander'
 import { type AnySource, createSources, sourceByIntegrationType, sourceByName } from '../sources/registry.ts'
 import type { Report } from '../validation/report.ts'
-import { type ApiAnswer, type ApiClient, createApiClient, errorsIn } from './api-client.ts'
+import type { ApiAnswer, ApiClient } from './api-client.ts'
 import { addSettingsOptions, readSettings, type SettingsOptions } from './config-settings.ts'
 import {
   type ConfigDocument,
@@ -21,31 +21,24 @@ import {
   inputInTime,
   readSecrets,
 } from './credential-options.ts'
-import { CommandError, CouldNotTell, exitCodes, UsageError } from './exit-codes.ts'
-import { readServerAccess } from './profiles.ts'
+import { CommandError, CouldNotTell, UsageError } from './exit-codes.ts'
 import { reportText } from './report-text.ts'
+import {
+  asking,
+  type CommonOptions,
+  configId,
+  exitCodeOf,
+  hasDone,
+  isSuccess,
+  notUnderstood,
+  serverHelp,
+  understood,
+  type Variable,
+  withServer,
+} from './server-command.ts'
 import { jsonLine, printable, styleOf, write } from './terminal.ts'
-import { seconds } from './validate-command.ts'
-
-interface CommonOptions {
-  readonly profile?: string
-  readonly timeout: number
-  readonly json?: boolean
-}
 
 const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
-
-/** Longer than a validation takes, shorter than a server that counts requests by the minute may ask to wait. */
-const defaultTimeoutSeconds = 30
-
-const help = `Which server, and with which keys:
-  CREDENCE_URL, DD_API_KEY and DD_APP_KEY, or the profile "default" in ~/.config/credence/profiles.json
-  (CREDENCE_PROFILE_FILE names another file, --profile another profile of it):
-  {"default": {"url": "https://credence.example.com", "api_key": "…", "application_key": "…"}}
-
-Exit status: ${exitCodes.ok} done, and valid; ${exitCodes.no} invalid, refused or not found; ${exitCodes.usage} wrong usage (nothing was asked); ${exitCodes.unknown} could not tell.`
-
-type Variable = (name: string) => string | undefined
 
 /** `variable` reads a variable of the environment. */
 export function addConfigsCommand(program: Command, variable: Variable): void {
@@ -54,14 +47,14 @@ export function addConfigsCommand(program: Command, variable: Variable): void {
     .description(
       'keep configurations on a server: credentials that were proved, sealed there and validated again',
     )
-    .addHelpText('after', `\n${help}`)
+    .addHelpText('after', `\n${serverHelp}`)
   const sources = createSources()
   const parts = { variable, sources }
 
   const create = configs
     .command('create')
     .description('prove credentials and keep them; nothing is kept unless they are valid')
-    .addHelpText('after', `\n${help}`)
+    .addHelpText('after', `\n${serverHelp}`)
   for (const source of sources) addCreate(create, source, variable)
 
   asking(configs.command('list'))
@@ -108,18 +101,6 @@ export function addConfigsCommand(program: Command, variable: Variable): void {
     .action((source: AnySource, options: CommonOptions) => deactivate(parts, source, options))
 }
 
-const asking = (command: Command): Command =>
-  command
-    .option('--profile <name>', 'server and keys from this profile')
-    .option(
-      '--timeout <seconds>',
-      'time limit of the whole; a server that asks to come back later is asked again within it',
-      seconds,
-      defaultTimeoutSeconds,
-    )
-    .option('--json', "print the server's document and nothing else")
-    .addHelpText('after', `\n${help}`)
-
 const withId = (command: Command) => command.argument('<id>', 'as in configs list', configId)
 
 const withSource = (command: Command) =>
@@ -144,36 +125,9 @@ function sourceNamed(text: string): AnySource {
   return source
 }
 
-/** What is no id may be part of an address: `..` would ask for something else. */
-function configId(text: string): string {
-  if (!/^[\w-]{1,64}$/.test(text)) throw new InvalidArgumentError('It is an id as in configs list.')
-  return text
-}
-
 interface Parts {
   readonly variable: Variable
   readonly sources: readonly AnySource[]
-}
-
-/** Opens the way to the server for as long as `use` takes. */
-async function withServer<T>(
-  { variable }: Pick<Parts, 'variable'>,
-  { profile, timeout }: CommonOptions,
-  use: (api: ApiClient) => Promise<T>,
-): Promise<T> {
-  const server = await readServerAccess(profile, variable)
-  const api = createApiClient(server, {
-    timeoutMs: timeout * 1_000,
-    onWait: (answer, waitSeconds) =>
-      process.stderr.write(
-        `credence: could not tell yet (${answer.status}): ${errorsIn(answer).join(' ')} Asking again in ${waitSeconds} s.\n`,
-      ),
-  })
-  try {
-    return await use(api)
-  } finally {
-    await api.close()
-  }
 }
 
 interface CreateOptions extends CommonOptions, SettingsOptions {
@@ -383,43 +337,18 @@ async function lastReport(api: ApiClient, { id }: ConfigDocument): Promise<Repor
 }
 
 /**
- * Whether the server did what it was asked; otherwise what it said was told, and the exit status says which.
+ * Whether the server did what it was asked; otherwise what it said was told, a report as a whole.
  *
  * @param afterReport what the reader of a report has to know besides
  * @throws CommandError, CouldNotTell for what is told in a line
  */
 async function isDone(answer: ApiAnswer, options: CommonOptions, afterReport = ''): Promise<boolean> {
-  if (answer.status >= 200 && answer.status < 300) return true
-  const code = exitCodeOf(answer)
-  if (options.json && answer.document !== undefined) {
-    await write(process.stdout, jsonLine(answer.document))
-    process.exitCode = code
-    return false
-  }
-  const report = reportIn(answer.document)
-  if (report !== undefined) {
-    await tellReport(report, options)
-    if (afterReport !== '') await write(process.stdout, `${afterReport}\n`)
-    process.exitCode = code
-    return false
-  }
-  const text = refusalText(answer)
-  throw code === exitCodes.no ? new CommandError(text) : new CouldNotTell(text)
-}
-
-function refusalText(answer: ApiAnswer): string {
-  const errors = errorsIn(answer)
-  if (answer.status === 403) {
-    return errors.length > 1
-      ? 'the server refuses (403): the keys are right, but lack the permission that this needs (integrations_read to look and validate, manage_integrations to change)'
-      : 'the server refuses the keys (403): they are wrong, revoked, or of another server'
-  }
-  return errors.join('\n')
-}
-
-function exitCodeOf({ status }: ApiAnswer): number {
-  if (status >= 200 && status < 300) return exitCodes.ok
-  return status >= 400 && status < 500 && status !== 408 && status !== 429 ? exitCodes.no : exitCodes.unknown
+  const report = options.json || isSuccess(answer) ? undefined : reportIn(answer.document)
+  if (report === undefined) return hasDone(answer, options)
+  await tellReport(report, options)
+  if (afterReport !== '') await write(process.stdout, `${afterReport}\n`)
+  process.exitCode = exitCodeOf(answer)
+  return false
 }
 
 async function tellReport(report: Report, { json }: CommonOptions): Promise<void> {
@@ -431,18 +360,3 @@ async function tellReport(report: Report, { json }: CommonOptions): Promise<void
       : reportText(report, source?.title ?? titleOf(report.source), styleOf(process.stdout)),
   )
 }
-
-/** @throws CouldNotTell for a success in a form that we do not know */
-function understood<T>(
-  schema: {
-    safeParse(value: unknown): { readonly success: true; readonly data: T } | { readonly success: false }
-  },
-  answer: ApiAnswer,
-): T {
-  const read = schema.safeParse(answer.document)
-  if (!read.success) throw notUnderstood(answer)
-  return read.data
-}
-
-const notUnderstood = ({ status }: ApiAnswer) =>
-  new CouldNotTell(`the server answered ${status}, but not as Credence does; is CREDENCE_URL right?`)

@@ -44,7 +44,9 @@ export async function showDemo(demo: ShownDemo, style: Style): Promise<void> {
     )
   }
 
-  await say('', heading('The life of a configuration'), '', ...(await liveThrough(demo, style)))
+  const { life, history } = await liveThrough(demo, style)
+  await say('', heading('The life of a configuration'), '', ...life)
+  if (history.length > 0) await say('', heading('Five days of a person, passed at once'), '', ...history)
 
   const headers = Object.entries(headersOf(demo)).map(([name, value]) => `  -H '${name}: ${value}' \\`)
   await say(

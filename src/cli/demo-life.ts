@@ -2,14 +2,19 @@
 import { join } from 'node:path'
 import { Client } from 'undici'
 import { z } from 'zod'
+import type { LivingDirectory } from '../../sandbox/living-directory.ts'
 import type { ExampleAttributes } from '../../sandbox/provider.ts'
 import { errorsIn } from './api-client.ts'
 import { configListSchema, oneConfigSchema, titleOf } from './config-text.ts'
 import { type DemoKeys, type ExampleFile, writePrivately } from './demo-folder.ts'
+import { type DemoClock, liveThroughDays } from './demo-history.ts'
 import { fold, printable, type Style } from './terminal.ts'
 
 export interface LivingDemo {
   readonly url: string
+  readonly clock: DemoClock
+  /** The people and groups behind the example that `livedBy` chooses. */
+  readonly directory: LivingDirectory
   readonly keys: DemoKeys
   readonly examples: readonly ExampleFile[]
   readonly dataDir: string
@@ -31,22 +36,42 @@ export const headersOf = ({ keys }: Pick<LivingDemo, 'keys'>) => ({
 const livedBy = ({ examples }: LivingDemo) =>
   examples.find(({ source, isValid }) => source === 'okta' && isValid)?.attributes
 
-/** Lines that tell what was asked and answered, from creation to deletion. */
-export async function liveThrough(demo: LivingDemo, style: Style): Promise<string[]> {
+/** Lines that tell what was asked and answered, from creation to deletion, and then over some days of a person. */
+export async function liveThrough(
+  demo: LivingDemo,
+  style: Style,
+): Promise<{ readonly life: readonly string[]; readonly history: readonly string[] }> {
   const attributes = livedBy(demo)
-  if (attributes === undefined) return []
+  if (attributes === undefined) return { life: [], history: [] }
   const client = new Client(demo.url)
-  try {
-    return await live(attributes, style, async (method, path, body) => {
-      const answer = await client.request({
-        method,
-        path: `${configsPath}${path}`,
-        headers: headersOf(demo),
-        ...(body !== undefined && { body: JSON.stringify(body) }),
-      })
-      const text = await answer.body.text()
-      return { status: answer.statusCode, document: text === '' ? undefined : JSON.parse(text) }
+  const ask: Ask = async (method, path, body) => {
+    const answer = await client.request({
+      method,
+      path,
+      headers: headersOf(demo),
+      ...(body !== undefined && { body: JSON.stringify(body) }),
     })
+    const text = await answer.body.text()
+    return { status: answer.statusCode, document: text === '' ? undefined : JSON.parse(text) }
+  }
+  const askConfigs: Ask = (method, path, body) => ask(method, `${configsPath}${path}`, body)
+  try {
+    for (const one of await ofType(attributes, askConfigs))
+      if (isLeftOver.safeParse(one.attributes.settings).success) await askConfigs('DELETE', `/${one.id}`)
+    const others = await ofType(attributes, askConfigs)
+    // They would be switched off and on with it.
+    if (others.length > 0) {
+      return {
+        life: [
+          `You keep ${others.length === 1 ? 'a configuration' : `${others.length} configurations`} of ${titleOf(attributes.integration_type)} here, which ${others.length === 1 ? 'is' : 'are'} left alone: credence configs list shows what there is.`,
+        ],
+        history: [],
+      }
+    }
+    return {
+      life: await live(attributes, style, askConfigs),
+      history: await liveThroughDays({ ...demo, attributes, settings: markOfDemo, ask }, style),
+    }
   } finally {
     await client.close()
   }
@@ -61,16 +86,6 @@ type Ask = (
 async function live(attributes: ExampleAttributes, style: Style, ask: Ask): Promise<string[]> {
   const type = attributes.integration_type.toLowerCase()
   const title = titleOf(attributes.integration_type)
-  for (const one of await ofType(attributes, ask))
-    if (isLeftOver.safeParse(one.attributes.settings).success) await ask('DELETE', `/${one.id}`)
-  const others = await ofType(attributes, ask)
-  // They would be switched off and on with it.
-  if (others.length > 0) {
-    return [
-      `You keep ${others.length === 1 ? 'a configuration' : `${others.length} configurations`} of ${title} here, which ${others.length === 1 ? 'is' : 'are'} left alone: credence configs list shows what there is.`,
-    ]
-  }
-
   const lines: string[] = []
   const show = async (method: Parameters<Ask>[0], path: string, what: string, body?: object) => {
     const answer = await ask(method, path, body)
@@ -151,6 +166,11 @@ export async function lifeCommands(demo: LivingDemo, quoted: (path: string) => s
     'credence configs get ID',
     "credence configs update ID --name 'Acme, production' --require devices",
     'credence configs validate ID',
+    '# Synchronise it, and ask who somebody is',
+    'credence sync run --config ID --full --watch',
+    'credence sync status --config ID',
+    `credence lookup ${printable(demo.directory.person(1).email)}`,
+    '# Switch it off and on, and delete it',
     'credence configs deactivate okta',
     'credence configs activate okta',
     'credence configs delete ID',

@@ -1,6 +1,7 @@
 /** `credence demo`: the server and the sandboxes in one process, with keys and examples, until a signal ends it. */
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import type { LivingDirectory } from '../../sandbox/living-directory.ts'
 import type { Organisation } from '../../sandbox/organisation.ts'
 import { ConfigError, readConfig, variable } from '../config.ts'
 import { createOutbound } from '../outbound/outbound.ts'
@@ -15,6 +16,7 @@ import {
   writePrivately,
 } from './demo-folder.ts'
 import { curlConfigOf, showDemo } from './demo-guide.ts'
+import { createDemoClock, type DemoClock } from './demo-history.ts'
 import { CommandError } from './exit-codes.ts'
 import { describeListening, port } from './serve-command.ts'
 import { stopSignal } from './stop-signal.ts'
@@ -55,6 +57,9 @@ interface Demo {
   readonly keys: DemoKeys
   readonly examples: readonly ExampleFile[]
   readonly vaultKeyFile: string
+  readonly clock: DemoClock
+  /** Of the Okta organisation. */
+  readonly directory: LivingDirectory
   close(): Promise<void>
 }
 
@@ -65,6 +70,7 @@ async function start({ port, dataDir, json }: DemoOptions): Promise<Demo> {
   const { KeyFileError, storedKeys } = await import('../../sandbox/keys.ts')
   const { startService } = await import('../service.ts')
   const { describeStoreFailure } = await import('./store-failure.ts')
+  const clock = createDemoClock()
   const closers: (() => Promise<void>)[] = []
   const close = async () => {
     for (const one of closers.splice(0).reverse()) await one()
@@ -80,6 +86,7 @@ async function start({ port, dataDir, json }: DemoOptions): Promise<Demo> {
     const sandbox = await startSandbox({
       providers: organisation.providers,
       directory: join(dataDir, 'sandbox'),
+      now: clock.now,
     })
     closers.push(sandbox.close)
     const endpoints = new Map(
@@ -101,14 +108,24 @@ async function start({ port, dataDir, json }: DemoOptions): Promise<Demo> {
       port,
       dataDir,
       config,
+      now: clock.now,
       outbound: createOutbound({
         endpoints,
+        now: clock.now,
         endpointAuthorities: sandbox.authority === undefined ? [] : [sandbox.authority],
       }),
     })
     closers.push(service.close)
     const keys = await demoKeys(dataDir, service.database)
-    return { url: service.url, keys, examples, vaultKeyFile, close }
+    return {
+      url: service.url,
+      keys,
+      examples,
+      vaultKeyFile,
+      clock,
+      directory: organisation.okta.directory,
+      close,
+    }
   } catch (error) {
     await close()
     if (error instanceof ConfigError || error instanceof KeyFileError) throw new CommandError(error.message)

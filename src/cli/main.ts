@@ -8,12 +8,14 @@ import { addDemoCommand } from './demo.ts'
 import { addDoctorCommand } from './doctor-command.ts'
 import { exitCodeAfter } from './failure.ts'
 import { addKeysCommand } from './keys-command.ts'
+import { addLookupCommands } from './lookup-command.ts'
 import { addOrgsCommand } from './orgs-command.ts'
 import { addRegistrationsCommand } from './registrations-command.ts'
 import { addRotateKeyCommand } from './rotate-key-command.ts'
 import { addSandboxCommand } from './sandbox.ts'
 import { addServeCommand } from './serve-command.ts'
 import { addSourcesCommand } from './sources-command.ts'
+import { addSyncCommand } from './sync-command.ts'
 import { tolerateClosedPipes } from './terminal.ts'
 import { addValidateCommand } from './validate-command.ts'
 import { addVaultCommand } from './vault-command.ts'
@@ -57,6 +59,8 @@ function program(): Command {
 
   root.commandsGroup('Configurations on a server:')
   addConfigsCommand(root, variable)
+  addSyncCommand(root, variable)
+  addLookupCommands(root, variable)
 
   root.commandsGroup('A server and what it keeps, for its operator:')
   addServeCommand(root)

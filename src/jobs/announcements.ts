@@ -6,9 +6,9 @@
  */
 import type { Transaction } from 'kysely'
 import type { OnStateChange } from '../configs/events.ts'
-import { recordAudit } from '../store/audit.ts'
+import { type AuditEvent, recordAudit } from '../store/audit.ts'
 import type { ScheduledConfig } from '../store/due-configs.ts'
-import type { Schema } from '../store/schema.ts'
+import type { Schema, SyncMode } from '../store/schema.ts'
 import type { EventType } from '../store/webhook-events.ts'
 import { addDeliveries } from '../store/webhooks.ts'
 import { daysLeft } from './schedule.ts'
@@ -98,4 +98,73 @@ export async function announceUnclear(
     state: config.state,
     ...details,
   })
+}
+
+/** What became of a run. */
+export interface RunNews {
+  readonly runId: string
+  readonly mode: SyncMode
+  readonly at: Date
+}
+
+/** Tells of the first failure after runs that went well. */
+export async function announceSyncFailure(
+  transaction: Transaction<Schema>,
+  config: ScheduledConfig,
+  { runId, mode, at }: RunNews,
+  error: { readonly code: string; readonly title: string; readonly remedy: string },
+): Promise<void> {
+  const details = { run_id: runId, mode, cause: error.code, title: error.title, remedy: error.remedy }
+  await recordSyncEvent(transaction, config, 'sync.run.failed', 'failed', details, at)
+}
+
+/** Tells that a run went well again. @param failures how many before it did not */
+export async function announceSyncRecovery(
+  transaction: Transaction<Schema>,
+  config: ScheduledConfig,
+  { runId, mode, at }: RunNews,
+  failures: number,
+): Promise<void> {
+  await recordSyncEvent(
+    transaction,
+    config,
+    'sync.run.recovered',
+    'succeeded',
+    { run_id: runId, mode, failures },
+    at,
+  )
+}
+
+/** Tells that a run waits for approval. @param held what it would remove, and of how many */
+export async function announceQuarantine(
+  transaction: Transaction<Schema>,
+  config: ScheduledConfig,
+  { runId, mode, at }: RunNews,
+  held: readonly {
+    readonly kind: string
+    readonly why: string
+    readonly count: number
+    readonly of: number
+  }[],
+): Promise<void> {
+  await recordSyncEvent(
+    transaction,
+    config,
+    'sync.run.quarantined',
+    'refused',
+    { run_id: runId, mode, held: held.map(({ kind, why, count, of }) => ({ kind, why, count, of })) },
+    at,
+  )
+}
+
+async function recordSyncEvent(
+  transaction: Transaction<Schema>,
+  config: ScheduledConfig,
+  type: Extract<EventType, `sync.${string}`>,
+  outcome: AuditEvent['outcome'],
+  details: Readonly<Record<string, unknown>>,
+  at: Date,
+): Promise<void> {
+  await recordAudit(transaction, systemOf(config), { action: type, target: config.id, outcome, details })
+  await announce(transaction, config.organization_id, type, at, { ...subjectOf(config), ...details })
 }

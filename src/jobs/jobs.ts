@@ -1,13 +1,19 @@
-/** The server's own work beside its answers: stored credentials are validated again, and webhooks are told. */
+/** The server's own work beside its answers: stored credentials are validated again, entities synchronised, and webhooks told. */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Transaction } from 'kysely'
 import type { Configs } from '../configs/configs.ts'
 import type { Outbound } from '../outbound/outbound.ts'
-import type { AnySource } from '../sources/registry.ts'
+import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import { type Database, inTransaction, isUnavailable, unavailable } from '../store/database.ts'
 import { countConfigs, takeDueConfigs } from '../store/due-configs.ts'
+import type { ProviderBudgets } from '../store/provider-budgets.ts'
+import { purgeEntities } from '../store/purge.ts'
 import type { Schema } from '../store/schema.ts'
+import { sweepStages } from '../store/stage-sweep.ts'
+import { holdActiveRuns } from '../store/sync-runs.ts'
+import { readSyncStandings, takeDueSyncs } from '../store/sync-states.ts'
 import { deleteEndedDeliveries, takeDueDeliveries } from '../store/webhooks.ts'
+import type { Budgets } from '../sync/budget.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { Vault } from '../vault/vault.ts'
@@ -15,6 +21,7 @@ import { deliver } from './delivery.ts'
 import { createQueues, type Job, type NewJob, type QueueTimes, TakenOver } from './queue.ts'
 import { revalidate } from './revalidation.ts'
 import type { Schedule } from './schedule.ts'
+import { type Runs, synchronise } from './syncing.ts'
 
 export interface JobsParts {
   readonly database: Database
@@ -22,6 +29,9 @@ export interface JobsParts {
   readonly outbound: Outbound
   readonly sources: readonly AnySource[]
   readonly configs: Pick<Configs, 'revalidate'>
+  readonly runs: Runs
+  readonly budgets: Pick<Budgets, 'standing'>
+  readonly providerBudgets: Pick<ProviderBudgets, 'deleteOld'>
   /** The one that the configurations have. */
   readonly schedule: Schedule
   readonly metrics: Metrics
@@ -39,6 +49,10 @@ export interface JobsSettings extends QueueTimes {
   readonly validationsPerSource: number
   /** Deliveries that a node works on at a time. */
   readonly deliveries: number
+  /** Syncs of one source that a node works on at a time; 0: none, nor does it begin any. */
+  readonly syncsPerSource: number
+  /** A run that takes longer is handed on as a new job, in seconds: pg-boss gives up what takes a day. */
+  readonly syncStretchSeconds: number
 }
 
 const defaultSettings: JobsSettings = {
@@ -49,11 +63,17 @@ const defaultSettings: JobsSettings = {
   monitorSeconds: 10,
   validationsPerSource: 4,
   deliveries: 4,
+  syncsPerSource: 2,
+  syncStretchSeconds: 20 * 3_600,
 }
+
+const syncExpireSeconds = 24 * 3_600
 
 export interface Jobs {
   /** Resolves when this node works on jobs; until then, however long the database is away, it is tried again. */
   readonly started: Promise<void>
+  /** Has it looked at once for what is due. */
+  hurry(): void
   /** Hands back what is under way, and ends within 8 s. */
   stop(): Promise<void>
 }
@@ -62,6 +82,7 @@ const deliveryQueue = 'webhooks'
 /** Of one webhook's deliveries so many are under way at a time, on all nodes together. */
 const deliveriesPerWebhook = 2
 const validationQueue = ({ name }: Pick<AnySource, 'name'>) => `validation.${name}`
+const syncQueue = ({ name }: Pick<AnySource, 'name'>) => `sync.${name}`
 
 /** Most due rows taken at a time, so that no transaction is long. */
 const batchSize = 200
@@ -77,6 +98,13 @@ const sweepMs = 10 * 60_000
 /** How long an ended delivery can be looked up, in milliseconds. */
 const keepEndedMs = 30 * 86_400_000
 const sweepSize = 1_000
+/** Between two looks for configurations whose entities are to be removed, in milliseconds. */
+const purgeMs = 30_000
+/** Between two looks for runs that no queue holds any more, in milliseconds. */
+const missingMs = 60_000
+/** Runs that were asked for so recently may be in no queue yet, in seconds. */
+const recentSeconds = 60
+const maxActiveRuns = 5_000
 
 /** Longest pause between two tries to start. */
 /** When stopping: how long a start that is under way may go on, in milliseconds. */
@@ -94,15 +122,19 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
   const stopping = new AbortController()
   const onTrouble = troubleTeller(parts)
   const queueOf = new Map(sources.map((source) => [source.integrationType, validationQueue(source)]))
+  const syncQueueOf = new Map(
+    settings.syncsPerSource === 0
+      ? []
+      : sources
+          .filter(({ reader }) => reader !== undefined)
+          .map((source) => [source.integrationType, syncQueue(source)]),
+  )
+  const syncQueues = new Set(syncQueueOf.values())
 
   const work = async (queue: string, job: Job) => {
     metrics.observeJobDelay(queue, Math.max(0, (now().getTime() - Date.parse(job.dueAt)) / 1000))
     try {
-      const end =
-        queue === deliveryQueue
-          ? await deliver({ ...parts, onTrouble }, job)
-          : await revalidate({ ...parts, onTrouble }, job)
-      metrics.countJob(queue, end)
+      metrics.countJob(queue, await endOf(queue, job))
     } catch (error) {
       if (!(error instanceof TakenOver)) throw error
       metrics.countJob(queue, 'taken_over')
@@ -110,11 +142,27 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
     }
   }
 
+  const endOf = (queue: string, job: Job): Promise<string> => {
+    if (queue === deliveryQueue) return deliver({ ...parts, onTrouble }, job)
+    if (!syncQueues.has(queue)) return revalidate({ ...parts, onTrouble }, job)
+    const { id, dueAt } = job
+    const signal = AbortSignal.any([job.signal, AbortSignal.timeout(settings.syncStretchSeconds * 1000)])
+    return synchronise(parts, { ...job, signal }, (transaction) =>
+      queues.add(transaction, queue, [{ id, dueAt }]),
+    )
+  }
+
   const queues = createQueues(
     database,
     {
       ...Object.fromEntries(
         [...queueOf.values()].map((queue) => [queue, { concurrency: settings.validationsPerSource }]),
+      ),
+      ...Object.fromEntries(
+        [...syncQueues].map((queue) => [
+          queue,
+          { concurrency: settings.syncsPerSource, expireSeconds: syncExpireSeconds },
+        ]),
       ),
       [deliveryQueue]: { concurrency: settings.deliveries, perGroup: deliveriesPerWebhook },
     },
@@ -162,10 +210,52 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
       }))
       return new Map(jobs.length === 0 ? [] : [[deliveryQueue, jobs]])
     })
+    if (syncQueueOf.size > 0) {
+      await queueDue(async (transaction, due) => {
+        const runs = await takeDueSyncs(transaction, { ...due, types: [...syncQueueOf.keys()] })
+        return syncJobs(runs.map(({ runId: id, ...run }) => ({ id, ...run })))
+      })
+      await queueRuns({ withinSeconds: recentSeconds })
+    }
+  }
+
+  const syncJobs = (
+    runs: readonly { readonly id: string; readonly dueAt: Date; readonly integrationType: string }[],
+  ) =>
+    Map.groupBy(
+      runs.map(({ id, dueAt, integrationType }) => ({
+        id,
+        dueAt: dueAt.toISOString(),
+        queue: syncQueueOf.get(integrationType) ?? '',
+      })),
+      ({ queue }) => queue,
+    )
+
+  /** Queues runs that are to be worked on. Those that are queued already stay as they are. */
+  const queueRuns = async (which: { readonly withinSeconds?: number } = {}) => {
+    if (syncQueueOf.size === 0) return
+    const queued = await inTransaction(database, async (transaction) => {
+      const runs = await holdActiveRuns(transaction, {
+        types: [...syncQueueOf.keys()],
+        limit: maxActiveRuns,
+        ...which,
+      })
+      const byQueue = syncJobs(runs.map(({ requestedAt: dueAt, ...run }) => ({ ...run, dueAt })))
+      for (const [queue, jobs] of byQueue) await queues.add(transaction, queue, jobs)
+      return [...byQueue.keys()]
+    })
+    for (const queue of queued) queues.wake(queue)
   }
 
   const readGauges = async () => {
     metrics.setConfigs(await countConfigs(database.query))
+    metrics.setSyncs(
+      (await readSyncStandings(database.query, now())).map(({ integrationType, ...standing }) => ({
+        ...standing,
+        source: sourceByIntegrationType(sources, integrationType)?.name ?? integrationType,
+      })),
+    )
+    metrics.setBudgets(parts.budgets.standing())
     for (const [queue, count] of await queues.waiting()) metrics.setJobsWaiting(queue, count)
   }
 
@@ -173,9 +263,17 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
     const before = new Date(now().getTime() - keepEndedMs)
     while ((await deleteEndedDeliveries(database.query, { before, limit: sweepSize })) === sweepSize)
       if (stopping.signal.aborted) return
+    await parts.providerBudgets.deleteOld()
+    await sweepStages(database)
   }
 
-  const rounds = [look, every(gaugeMs, readGauges), every(sweepMs, sweep)]
+  const rounds = [
+    look,
+    every(missingMs, () => queueRuns()),
+    every(gaugeMs, readGauges),
+    every(sweepMs, sweep),
+  ]
+  let haste = new AbortController()
 
   const started = (async () => {
     for (let pauseMs = 1_000; !stopping.signal.aborted; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
@@ -188,16 +286,29 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
       }
     }
   })()
+  // Beside the rounds: the entities of a large organisation take a while.
+  const purging = started.then(async () => {
+    while (!stopping.signal.aborted) {
+      await purgeEntities(database, stopping.signal).catch(onTrouble)
+      await pause(purgeMs * (0.75 + Math.random() / 2), AbortSignal.any([stopping.signal, haste.signal]))
+    }
+  })
   const running = started.then(async () => {
     while (!stopping.signal.aborted) {
+      // Whoever is in a hurry from now on is not content with the look that has begun.
+      haste = new AbortController()
       for (const round of rounds) await round().catch(onTrouble)
-      await pause(settings.lookMs * (0.75 + Math.random() / 2), stopping.signal)
+      await pause(
+        settings.lookMs * (0.75 + Math.random() / 2),
+        AbortSignal.any([stopping.signal, haste.signal]),
+      )
     }
   })
 
   let stopped: Promise<void> | undefined
   return {
     started,
+    hurry: () => haste.abort(),
     stop() {
       stopped ??= (async () => {
         stopping.abort()
@@ -205,7 +316,7 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
         // Stopped in the middle of its start, the queue would wait for the whole of its grace.
         const ended = Promise.race([started, pause(startGraceMs, isOver.signal)])
           .then(() => queues.stop())
-          .then(() => running)
+          .then(() => Promise.all([running, purging]))
         // What still waits for the database then is worth nothing to anybody.
         await Promise.race([ended.catch(onTrouble), pause(stopLimitMs, isOver.signal)])
         isOver.abort()

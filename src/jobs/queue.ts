@@ -37,6 +37,8 @@ export interface QueueOptions {
   readonly concurrency: number
   /** Jobs of one group that all nodes together work on at a time. */
   readonly perGroup?: number
+  /** Longer than any job of it takes, 86400 at most: then it is given to another node, however alive this one is. */
+  readonly expireSeconds?: number
 }
 
 export interface NewJob extends JobData {
@@ -70,7 +72,7 @@ const statementTimeoutMs = 60_000
 /** The workers fetch by turns; none of them holds a connection while it works. */
 const connections = 3
 /** Beyond any job's own limits: a living job is known by its heartbeat. */
-const expireSeconds = 3_600
+const defaultExpireSeconds = 3_600
 /** A job that fails over and over is due again later, from its row. */
 const retryLimit = 20
 const keepEndedSeconds = 3_600
@@ -117,7 +119,10 @@ export function createQueues(
   const stopping = new AbortController()
   const workers = new Set<string>()
 
-  const begin = async (name: string, { concurrency, perGroup }: QueueOptions) => {
+  const begin = async (
+    name: string,
+    { concurrency, perGroup, expireSeconds = defaultExpireSeconds }: QueueOptions,
+  ) => {
     const options = {
       retryLimit,
       retryDelay: 1,

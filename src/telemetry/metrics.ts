@@ -13,6 +13,17 @@ export interface Metrics {
   observeJobDelay(queue: string, seconds: number): void
   /** Jobs that are ready and that no node has come to. */
   setJobsWaiting(queue: string, count: number): void
+  /** A run of a sync ended on this node. @param end a name out of a few */
+  countSync(source: string, mode: string, end: string, seconds: number): void
+  /** A page was kept. @param list a list's name, or `memberships` */
+  countSyncPage(source: string, list: string): void
+  /** What a run came to, by kind of entity. */
+  countSyncEntities(source: string, kind: string, counts: SyncedEntities): void
+  countSyncCalls(source: string, calls: number, throttled: number): void
+  /** How syncs stand on all nodes, in place of what was told before. */
+  setSyncs(standings: readonly SyncsOfSource[]): void
+  /** Budgets of accounts at providers as this node knows them, in place of what was told before. */
+  setBudgets(budgets: readonly BudgetOfSource[]): void
   /** All configurations there are, in place of what was told before. */
   setConfigs(counts: readonly ConfigsOfState[]): void
   readonly contentType: string
@@ -25,6 +36,26 @@ export interface ConfigsOfState {
   readonly state: string
   readonly enabled: boolean
   readonly count: number
+}
+
+export interface SyncedEntities {
+  readonly seen: number
+  readonly added: number
+  readonly changed: number
+  readonly removed: number
+}
+
+export interface BudgetOfSource {
+  readonly source: string
+  readonly bucket: string
+  readonly ratePerSecond: number
+}
+
+export interface SyncsOfSource {
+  readonly source: string
+  /** Of the configuration that was seen whole the longest ago. */
+  readonly lagSeconds: number
+  readonly quarantined: number
 }
 
 /** Sampling interval of the event loop's delay, in milliseconds. */
@@ -76,6 +107,55 @@ export function createMetrics(): Metrics {
     name: 'credence_configs',
     help: 'Configurations of all organisations, by type, state of their credentials and whether they are enabled.',
     labelNames: ['integration_type', 'state', 'enabled'],
+    registers,
+  })
+  const syncs = new Histogram({
+    name: 'credence_sync_run_duration_seconds',
+    help: 'Runs of syncs that ended on this node, by source, mode and end.',
+    labelNames: ['source', 'mode', 'end'],
+    buckets: [1, 5, 15, 60, 300, 900, 3_600, 14_400, 43_200, 86_400],
+    registers,
+  })
+  const syncPages = new Counter({
+    name: 'credence_sync_pages_total',
+    help: 'Pages that syncs read and kept, by source and list.',
+    labelNames: ['source', 'list'],
+    registers,
+  })
+  const syncEntities = new Counter({
+    name: 'credence_sync_entities_total',
+    help: 'Entities by kind that runs of syncs have seen, added, changed and removed.',
+    labelNames: ['source', 'kind', 'change'],
+    registers,
+  })
+  const syncCalls = new Counter({
+    name: 'credence_sync_provider_calls_total',
+    help: 'Requests that syncs made to providers, those that were asked again included.',
+    labelNames: ['source'],
+    registers,
+  })
+  const syncThrottles = new Counter({
+    name: 'credence_sync_throttled_total',
+    help: 'Answers of providers to syncs that refused because of a rate limit.',
+    labelNames: ['source'],
+    registers,
+  })
+  const syncBudgets = new Gauge({
+    name: 'credence_sync_budget_rate_per_second',
+    help: "Requests a second that the budgets of accounts at providers allow, summed over the accounts that this node knows, by source and provider's limit.",
+    labelNames: ['source', 'bucket'],
+    registers,
+  })
+  const syncLag = new Gauge({
+    name: 'credence_sync_lag_seconds',
+    help: 'Time since the people of a configuration were last known to be as they are stored: the longest of all configurations.',
+    labelNames: ['source'],
+    registers,
+  })
+  const syncQuarantined = new Gauge({
+    name: 'credence_sync_quarantined',
+    help: 'Runs of syncs that wait for approval of what they would remove.',
+    labelNames: ['source'],
     registers,
   })
   const delay = monitorEventLoopDelay({ resolution: delayResolutionMs })
@@ -130,6 +210,29 @@ export function createMetrics(): Metrics {
       configs.reset()
       for (const { integrationType, state, enabled, count } of counts)
         configs.set({ integration_type: integrationType, state, enabled: String(enabled) }, count)
+    },
+    countSync: (source, mode, end, seconds) => syncs.observe({ source, mode, end }, seconds),
+    countSyncPage: (source, list) => syncPages.inc({ source, list }),
+    countSyncEntities(source, kind, counts) {
+      for (const change of ['seen', 'added', 'changed', 'removed'] as const)
+        syncEntities.inc({ source, kind, change }, counts[change])
+    },
+    countSyncCalls(source, calls, throttled) {
+      syncCalls.inc({ source }, calls)
+      syncThrottles.inc({ source }, throttled)
+    },
+    setBudgets(budgets) {
+      syncBudgets.reset()
+      for (const { source, bucket, ratePerSecond } of budgets)
+        syncBudgets.inc({ source, bucket }, ratePerSecond)
+    },
+    setSyncs(standings) {
+      syncLag.reset()
+      syncQuarantined.reset()
+      for (const { source, lagSeconds, quarantined } of standings) {
+        syncLag.set({ source }, lagSeconds)
+        syncQuarantined.set({ source }, quarantined)
+      }
     },
     contentType: registry.contentType,
     text: () => registry.metrics(),

@@ -1,0 +1,101 @@
+/** A run while it goes on, as server-sent events: how far it is, until its end. */
+import { setTimeout as wait } from 'node:timers/promises'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { SyncRunRow } from '../../store/sync-runs.ts'
+import { isUnavailable } from '../../store/unavailable.ts'
+import { SyncRefusal } from '../../sync/refusal.ts'
+import { errorLine } from '../error-line.ts'
+import { RequestError } from '../errors.ts'
+import { openEventStream } from '../event-stream.ts'
+import type { ServerParts } from '../parts.ts'
+import { runDocument } from './sync-documents.ts'
+
+/** How often it is looked how far a run is, in milliseconds. */
+const lookMs = 1_000
+/** Something is sent at least so often, so that nothing between takes the connection for dead, in milliseconds. */
+const keepAliveMs = 15_000
+/** The rate is that of so long, in milliseconds. */
+const rateMs = 10_000
+/** Streams that a node keeps open at a time: each asks the database once a second. */
+const maxStreams = 200
+
+export interface RunStreams {
+  /** Answers with events until the run has ended; `read` looks how far it is. @throws RequestError */
+  send(request: FastifyRequest, reply: FastifyReply, read: () => Promise<SyncRunRow>): Promise<void>
+}
+
+export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycle' | 'log'>): RunStreams {
+  let open = 0
+  return {
+    async send(request, reply, read) {
+      if (open >= maxStreams)
+        throw new RequestError('unavailable', 'As many runs are watched as the server allows. Try again.')
+      let run = await read()
+      const events = openEventStream(reply)
+      const recent: { readonly atMs: number; readonly seen: number }[] = []
+      let sent = ''
+      let sentAtMs = Number.NEGATIVE_INFINITY
+
+      const tell = () => {
+        const atMs = performance.now()
+        recent.push({ atMs, seen: run.seen })
+        while (atMs - (recent[0]?.atMs ?? atMs) > rateMs) recent.shift()
+        const { attributes } = runDocument(run, new Date())
+        const first = recent[0]
+        const seconds = first === undefined ? 0 : (atMs - first.atMs) / 1000
+        const progress = {
+          status: attributes.status,
+          pages: attributes.pages,
+          seen: attributes.seen,
+          provider_calls: attributes.provider_calls,
+          throttled: attributes.throttled,
+          lists: attributes.lists,
+          ...(first !== undefined &&
+            seconds > 0 && {
+              rate_per_second: Math.round(((run.seen - first.seen) / seconds) * 10) / 10,
+            }),
+          ...(attributes.remaining_seconds !== undefined && {
+            remaining_seconds: attributes.remaining_seconds,
+          }),
+        }
+        const text = JSON.stringify([progress.status, progress.pages, progress.seen, progress.provider_calls])
+        if (text === sent && atMs - sentAtMs < keepAliveMs) return
+        sent = text
+        sentAtMs = atMs
+        events.send('progress', progress)
+      }
+
+      open += 1
+      const follow = async () => {
+        while (events.isOpen() && lifecycle.isReady()) {
+          tell()
+          if (run.status !== 'queued' && run.status !== 'running') {
+            events.send('end', { data: runDocument(run, new Date()) })
+            return
+          }
+          await wait(lookMs)
+          run = await read().catch((error: unknown) => {
+            // It is looked again: a database that is away comes back.
+            if (isUnavailable(error)) return run
+            throw error
+          })
+        }
+      }
+      follow()
+        .catch((error: unknown) => {
+          if (error instanceof SyncRefusal) {
+            events.send('error', { errors: ['The run is gone: its configuration has been deleted.'] })
+            return
+          }
+          log.error({ request_id: request.id, error: errorLine(error) }, 'internal error')
+          events.send('error', {
+            errors: [`Internal error. The log has the details under request id ${request.id}.`],
+          })
+        })
+        .finally(() => {
+          open -= 1
+          events.end()
+        })
+    },
+  }
+}
