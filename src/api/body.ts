@@ -60,13 +60,14 @@ export function acceptJsonBodies(server: FastifyInstance): void {
       } = request.headers
       if (!isUtf8Json(type)) throw new RequestError('unsupported_media_type', unsupportedMediaType)
       const decode = decoderOf(coding)
-      collect(payload, Number(length ?? 0), arriving, (error, coded) => {
+      const mostBytes = request.routeOptions.config.maxBodyBytes ?? maxBodyBytes
+      collect(payload, Number(length ?? 0), mostBytes, arriving, (error, coded) => {
         if (error !== undefined) return done(error)
         if (coded.length === 0 && request.routeOptions.config.isBodyOptional === true)
           return done(null, undefined)
         let body: unknown
         try {
-          body = parse(decode === undefined ? coded : decompress(decode, coded))
+          body = parse(decode === undefined ? coded : decompress(decode, coded, mostBytes))
         } catch (fault) {
           return done(fault as Error)
         }
@@ -95,18 +96,20 @@ function decoderOf(coding: string | undefined) {
   return decode
 }
 
-const tooLarge = () => new RequestError('too_large', `Body too large: at most ${maxBodyBytes} bytes`)
+const tooLarge = (mostBytes: number) =>
+  new RequestError('too_large', `Body too large: at most ${mostBytes} bytes`)
 
 /** Hands over the whole body as it came over the wire, or why there is none; once. */
 function collect(
   payload: NodeJS.ReadableStream,
   announcedBytes: number,
+  mostBytes: number,
   arriving: Set<Arrival>,
   handOver: (error: RequestError | undefined, body: Buffer) => void,
 ): void {
   const chunks: Buffer[] = []
   let received = 0
-  let isTooLarge = announcedBytes > maxBodyBytes
+  let isTooLarge = announcedBytes > mostBytes
   const end = (error: RequestError | undefined) => {
     // What the stream still tells afterwards has been decided already.
     if (!arriving.delete(arrival)) return
@@ -120,25 +123,26 @@ function collect(
   arriving.add(arrival)
   payload.on('data', (chunk: Buffer) => {
     received += chunk.length
-    if (received > maxBodyBytes) isTooLarge = true
+    if (received > mostBytes) isTooLarge = true
     if (!isTooLarge) chunks.push(chunk)
-    else if (received > maxDroppedBytes) end(tooLarge())
+    else if (received > maxDroppedBytes) end(tooLarge(mostBytes))
   })
   const onError = () => end(new RequestError('invalid_request', 'The body was cut off'))
-  payload.on('end', () => end(isTooLarge ? tooLarge() : undefined))
+  payload.on('end', () => end(isTooLarge ? tooLarge(mostBytes) : undefined))
   payload.on('error', onError)
   payload.on('close', onError)
-  if (announcedBytes > maxDroppedBytes) end(tooLarge())
+  if (announcedBytes > maxDroppedBytes) end(tooLarge(mostBytes))
 }
 
 function decompress(
   decode: (coded: Buffer, options: { maxOutputLength: number }) => Buffer,
   coded: Buffer,
+  mostBytes: number,
 ): Buffer {
   try {
-    return decode(coded, { maxOutputLength: maxBodyBytes })
+    return decode(coded, { maxOutputLength: mostBytes })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge()
+    if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(mostBytes)
     throw new RequestError(
       'invalid_request',
       'body: its bytes are not in the coding that Content-Encoding names',

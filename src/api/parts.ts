@@ -2,6 +2,7 @@
 import type { Configs } from '../configs/configs.ts'
 import type { AnySource } from '../sources/registry.ts'
 import type { Database } from '../store/database.ts'
+import type { Sync } from '../sync/sync.ts'
 import type { Log } from '../telemetry/log.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { GuardedValidationParts } from '../validation/guarded-validation.ts'
@@ -12,6 +13,7 @@ import type { WebOriginPolicy } from './web-origin.ts'
 
 export interface ServerParts {
   readonly configs: Configs
+  readonly sync: Sync
   readonly database: Pick<Database, 'query'>
   /** As far as is known: looked at every second. */
   isDatabaseAnswering(): boolean
@@ -40,6 +42,8 @@ declare module 'fastify' {
     access?: Access
     /** Which limit its requests count against; `requests` unless given. */
     limit?: 'validations'
+    /** Largest body where it is another than the server's own limit, in bytes. */
+    maxBodyBytes?: number
     /** A JSON body may be announced and be empty; otherwise that is refused. */
     isBodyOptional?: boolean
     /** `json_api`: refusals are error objects of JSON:API instead of texts. */

@@ -31,8 +31,11 @@ import { sendStanding } from './rate-limits.ts'
 import { auditRoutes } from './routes/audit.ts'
 import { configRoutes } from './routes/configs.ts'
 import { describeApi } from './routes/description.ts'
+import { entityRoutes } from './routes/entities.ts'
+import { entityContextRoutes } from './routes/entity-context.ts'
 import { healthRoutes } from './routes/health.ts'
 import { keyCheckRoutes } from './routes/key-checks.ts'
+import { syncRoutes } from './routes/sync.ts'
 import { validateRoute } from './routes/validate.ts'
 import { createWebOriginGuard } from './web-origin.ts'
 
@@ -264,6 +267,9 @@ export async function createServer(
   validateRoute(server, parts)
   configRoutes(server, parts)
   auditRoutes(server, parts)
+  entityContextRoutes(server, parts)
+  entityRoutes(server, parts)
+  syncRoutes(server, parts)
   addRoutes(server)
   await server.ready()
   return server

@@ -9,6 +9,7 @@ import type { ConfigRow } from '../../store/configs.ts'
 import { answerTo } from '../../validation/answer.ts'
 import { type Report, reportSchema } from '../../validation/report.ts'
 import { errorSchema, forbidden, RequestError, sendErrors, sendJson, tooManyRequests } from '../errors.ts'
+import { echo, notFound, uuidIn } from '../not-found.ts'
 import type { ServerParts } from '../parts.ts'
 import { periodSeconds, sendStanding } from '../rate-limits.ts'
 import type { Server } from '../server.ts'
@@ -29,8 +30,8 @@ const nameSchema = z
 
 const settingsSchema = z.record(z.string(), z.unknown(), expecting('an object without secrets')).meta({
   description:
-    'Free, not secret. `instance` tells several configurations of one domain and type apart; `require` lists capabilities without which the credentials count as invalid.',
-  examples: [{ instance: 'second', require: ['roles'] }],
+    'Free, not secret. `instance` tells several configurations of one domain and type apart; `require` lists capabilities without which the credentials count as invalid; `sync` says when it is synchronised, and within which bounds: `enabled`, `incremental_minutes`, `full_at` or `full_hours`, `fuse_percent`, `fuse_at_least`, `budget_percent`.',
+  examples: [{ instance: 'second', require: ['roles'], sync: { full_at: '02:00' } }],
 })
 
 const domainSchema = z
@@ -382,12 +383,11 @@ function sendConfig(reply: FastifyReply, row: ConfigRow, report?: Readonly<Recor
   sendJson(reply, JSON.stringify({ data: documentOf(row), ...(report && { meta: { report } }) }))
 }
 
-const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
-
 /** @throws ConfigRefusal for what cannot be the id of anything */
 function configId({ integration_config_id: id }: z.infer<typeof idParams>): string {
-  if (!uuid.test(id)) throw new ConfigRefusal({ kind: 'config_not_found', id })
-  return id.toLowerCase()
+  const uuid = uuidIn(id)
+  if (uuid === undefined) throw new ConfigRefusal({ kind: 'config_not_found', id })
+  return uuid
 }
 
 /** Does the work for the caller, while the answer is wanted, and answers what is refused. */
@@ -487,12 +487,6 @@ function sendRefusal(reply: FastifyReply, parts: ServerParts, refusal: Refusal):
       )
   }
 }
-
-const notFound = (what: string, ...more: readonly string[]) =>
-  new RequestError('not_found', `not_found(${what})`, ...more)
-
-/** What the address named, as far as it can be repeated safely. */
-const echo = (text: string) => (/^[\w.-]{1,64}$/.test(text) ? ` ${text}` : '')
 
 function sendUnproven(reply: FastifyReply, report: Report): void {
   const { status, errors, retryAfterSeconds } = answerTo(report)

@@ -1,5 +1,4 @@
 /** POST …/integration_config/validate: proves a set of credentials, or says what is wrong with it. */
-import { PassThrough } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type AnySource, sourceByIntegrationType } from '../../sources/registry.ts'
@@ -12,6 +11,7 @@ import {
 import { type CheckReport, type Report, reportSchema } from '../../validation/report.ts'
 import { errorLine } from '../error-line.ts'
 import { errorSchema, forbidden, RequestError, sendErrors, sendJson, tooManyRequests } from '../errors.ts'
+import { openEventStream, wantsEvents } from '../event-stream.ts'
 import type { ServerParts } from '../parts.ts'
 import { periodSeconds, sendStanding } from '../rate-limits.ts'
 import type { Server } from '../server.ts'
@@ -232,44 +232,20 @@ function streamReport(
   { log }: ServerParts,
   run: (onCheck: (check: CheckReport) => void) => Promise<Report>,
 ): void {
-  const events = new PassThrough()
-  const send = (event: 'check' | 'report' | 'error', data: unknown) => {
-    // A client that has gone takes its stream with it.
-    if (!events.destroyed) events.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
-  }
-  reply.headers({ 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' }).send(events)
-  run((check) => send('check', check))
-    .then((report) => send('report', report))
+  const events = openEventStream(reply)
+  run((check) => events.send('check', check))
+    .then((report) => events.send('report', report))
     .catch((error: unknown) => {
       log.error(
         { request_id: request.id, error: errorLine(error, request.redact ?? undefined) },
         'internal error',
       )
-      send('error', { errors: [`Internal error. The log has the details under request id ${request.id}.`] })
+      events.send('error', {
+        errors: [`Internal error. The log has the details under request id ${request.id}.`],
+      })
     })
     .finally(() => events.end())
 }
 
 export const wantsReport = (include: string | readonly string[] | undefined) =>
   [include ?? []].flat().some((list) => list.split(',').includes('report'))
-
-/**
- * Whether a stream is named, and preferred to JSON where both are: its status says nothing about the verdict. JSON that
- * only a wildcard stands for gives way to a stream of the same weight, and to no lighter one.
- *
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1
- */
-function wantsEvents(accept: string | undefined): boolean {
-  if (accept === undefined || !/event-stream/i.test(accept)) return false
-  const weights = new Map(
-    accept.split(',').map((range) => {
-      const [type = '', ...parameters] = range.split(';').map((part) => part.trim().toLowerCase())
-      const weight = parameters.find((parameter) => parameter.startsWith('q='))?.slice(2)
-      return [type, weight === undefined ? 1 : Number(weight)]
-    }),
-  )
-  const stream = weights.get('text/event-stream') ?? 0
-  const json = weights.get('application/json')
-  if (json !== undefined) return stream > json
-  return stream > 0 && stream >= (weights.get('application/*') ?? weights.get('*/*') ?? 0)
-}

@@ -1,0 +1,110 @@
+/** Looks up who somebody was at a moment, by exact names: many at once, and the same address elsewhere. */
+import type { Kysely } from 'kysely'
+import { findByKeys, type PrincipalRow } from '../store/entity-keys.ts'
+import type { RevisionRow } from '../store/entity-rows.ts'
+import type { Schema } from '../store/schema.ts'
+import { fieldFormula } from './matching.ts'
+import { type EntityKind, kindNumbers } from './model.ts'
+import { type QueryFieldName, queryFields } from './query-fields.ts'
+import { anyOf, tsqueryOf } from './term-formula.ts'
+import { fold, termPrefix } from './terms.ts'
+
+type Query = Kysely<Schema>
+
+/** Entities that one name may lead to. Further ones are left out: nobody means so many. */
+const mostEntitiesOfName = 100
+
+/** The fields of terms that hold the exact names of a kind. */
+const namingFields: Readonly<Record<EntityKind, readonly QueryFieldName[]>> = {
+  identity: ['email', 'user', 'id'],
+  group: ['email', 'id', 'name'],
+  device: ['id', 'name'],
+}
+
+/** For each principal what was known of every entity that had this name then, whichever source it is of. */
+export async function lookUpPrincipals(
+  query: Query,
+  wanted: {
+    readonly organizationId: string
+    readonly kind: EntityKind
+    readonly principals: readonly string[]
+    /** RFC 3339. */
+    readonly at: string
+    readonly withRaw: boolean
+  },
+): Promise<readonly (readonly RevisionRow[])[]> {
+  const { organizationId, kind, principals, at, withRaw } = wanted
+  const prefix = termPrefix(organizationId)
+  const keys = principals.map(keyOf)
+  const rows = await findByKeys(query, {
+    organizationId,
+    kind: kindNumbers[kind],
+    keys,
+    terms: keys.map((key) => termsNaming(kind, key, prefix)),
+    at,
+    limit: mostEntitiesOfName,
+    withRaw,
+  })
+  const found: PrincipalRow[][] = principals.map(() => [])
+  for (const row of rows) found[row.place]?.push(row)
+  for (const entities of found)
+    if (entities.length > 1) entities.sort((a, b) => (a.entity_id < b.entity_id ? -1 : 1))
+  return found
+}
+
+/** As keys are written. Thousands of them are plain enough to be spared the whole of `fold`. */
+const keyOf = (principal: string) =>
+  /^[!-~]{1,200}$/.test(principal) ? principal.toLowerCase() : fold(principal)
+
+/** A tsquery for the terms that an exact name stands in. */
+function termsNaming(kind: EntityKind, key: string, prefix: string): string {
+  const fields = namingFields[kind]
+  if (/^[!-&(-[\]-~]*$/.test(key)) return fields.map((field) => `'${prefix}${field}:${key}'`).join(' | ')
+  const value = { value: key, isPrefix: false }
+  return tsqueryOf(anyOf(fields.map((field) => fieldFormula(queryFields[field], value))), prefix)
+}
+
+export interface Related {
+  readonly row: RevisionRow
+  /** The addresses that both had. */
+  readonly sharedAddresses: readonly string[]
+}
+
+/** Other entities of the kind that had one of its addresses at the moment. That they are the same person is not said. */
+export async function relatedEntities(
+  query: Query,
+  wanted: {
+    readonly organizationId: string
+    readonly kind: EntityKind
+    readonly at: string
+    readonly withRaw: boolean
+  },
+  revision: RevisionRow,
+): Promise<readonly Related[]> {
+  const addresses = addressesIn(revision.attributes)
+  const found = await lookUpPrincipals(query, { ...wanted, principals: addresses })
+  const related = new Map<string, { row: RevisionRow; sharedAddresses: string[] }>()
+  for (const [place, rows] of found.entries()) {
+    for (const row of rows) {
+      if (row.entity_id === revision.entity_id) continue
+      const known = related.get(row.entity_id) ?? { row, sharedAddresses: [] }
+      known.sharedAddresses.push(addresses[place] ?? '')
+      related.set(row.entity_id, known)
+    }
+  }
+  return [...related.values()]
+}
+
+function addressesIn(attributes: string): readonly string[] {
+  const {
+    name,
+    email_addr,
+    email_addrs = [],
+  }: {
+    readonly name?: string
+    readonly email_addr?: string
+    readonly email_addrs?: readonly string[]
+  } = JSON.parse(attributes)
+  const all = [name, email_addr, ...email_addrs].filter((one) => one?.includes('@') === true)
+  return [...new Set(all.map((one) => fold(one ?? '')))]
+}
