@@ -1,5 +1,10 @@
 /** The part of autocannon that the benchmarks use; it comes without types. */
 declare module 'autocannon' {
+  export interface Request {
+    method?: string
+    path?: string
+    body?: string
+  }
   export interface Options {
     url: string
     method?: string
@@ -8,6 +13,8 @@ declare module 'autocannon' {
     connections?: number
     /** Seconds. */
     duration?: number
+    /** In turn; `setupRequest` is asked before each. */
+    requests?: (Request & { setupRequest?(request: Request): Request })[]
   }
   export interface Result {
     /** Seconds, as measured. */

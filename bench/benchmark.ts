@@ -4,7 +4,7 @@ import { type Spread, spread } from './statistics.ts'
 /** A measured quantity. A time is in milliseconds, memory in MiB, a ratio has no unit. */
 export interface Measurement extends Spread {
   readonly what: string
-  readonly unit: 'ms' | 'MiB' | 'requests/s' | 'requests' | ''
+  readonly unit: 'ms' | 'MiB' | 'requests/s' | 'requests' | 'records/s' | 'principals/s' | ''
 }
 
 /** A promise that a measured value must keep. */

@@ -35,6 +35,7 @@ const answers = {
       dataDir,
       config: {
         ...defaultConfig,
+        syncsAtOnce: 0,
         logLevel: 'silent',
         vaultKeys: { text: generateVaultKey() },
         limits: {

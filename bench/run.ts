@@ -4,10 +4,14 @@ import { parseArgs } from 'node:util'
 import { type Benchmark, type Bound, type Findings, holds, type Measurement } from './benchmark.ts'
 import { concurrency } from './concurrency.ts'
 import { heap } from './heap.ts'
+import { lookup } from './lookup.ts'
 import { malformedBody } from './malformed-body.ts'
 import { providerLatency } from './provider-latency.ts'
 import { reads } from './reads.ts'
 import { start } from './start.ts'
+import { sync } from './sync.ts'
+import { syncLimits } from './sync-limits.ts'
+import { syncMemory } from './sync-memory.ts'
 import { vaultOpening } from './vault.ts'
 
 const benchmarks: readonly Benchmark[] = [
@@ -18,6 +22,10 @@ const benchmarks: readonly Benchmark[] = [
   reads,
   start,
   vaultOpening,
+  sync,
+  syncMemory,
+  syncLimits,
+  lookup,
 ]
 
 const { values: options, positionals: names } = parseArgs({

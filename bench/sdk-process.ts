@@ -1,5 +1,4 @@
 /** A process that asks what a validation asks, one request after another, through the vendors' own SDKs. Needs NODE_EXTRA_CA_CERTS. */
-import tls from 'node:tls'
 import { ConfidentialClientApplication } from '@azure/msal-node'
 import { admin } from '@googleapis/admin'
 import { Client as GraphClient } from '@microsoft/microsoft-graph-client'
@@ -10,6 +9,7 @@ import { scopes as googleScopes } from '../src/sources/google-workspace/access.t
 import { scopes as oktaScopes } from '../src/sources/okta/access.ts'
 import { answerQuestions } from './child.ts'
 import type { Scenario } from './scenarios.ts'
+import { redirectSdks } from './sdk-redirect.ts'
 
 type Secrets = Readonly<Record<string, string>>
 type Probe = (domain: string, secrets: Secrets) => Promise<void>
@@ -110,24 +110,8 @@ const entra: Probe = async (_domain, { tenant_id = '', client_id = '', client_se
 
 const probes: Readonly<Record<NonNullable<Scenario['sdk']>, Probe>> = { google, oktaToken, oktaApp, entra }
 
-/** The SDKs know the vendors' hosts alone: connections to them go to the sandboxes, names and certificates unchanged. */
-function redirect(endpoints: Readonly<Record<string, string>>): void {
-  const connect = tls.connect as (options: tls.ConnectionOptions, listener?: () => void) => tls.TLSSocket
-  const redirected: typeof connect = (options, listener) => {
-    const origin = endpoints[options.host ?? '']
-    if (origin === undefined) throw new Error(`a connection to ${options.host}, which no sandbox plays`)
-    const { hostname, port } = new URL(origin)
-    const servername = options.servername ?? options.host
-    return connect(
-      { ...options, host: hostname, port: Number(port), ...(servername && { servername }) },
-      listener,
-    )
-  }
-  Object.assign(tls, { connect: redirected })
-}
-
 const answers = {
-  redirect,
+  redirect: redirectSdks,
   /** Wall time of all requests, with a client made for them, in milliseconds. */
   async probe({ sdk, attributes }: { sdk: NonNullable<Scenario['sdk']>; attributes: ExampleAttributes }) {
     const started = performance.now()

@@ -34,6 +34,7 @@ const answers = {
       dataDir,
       config: {
         ...defaultConfig,
+        syncsAtOnce: 0,
         logLevel: 'silent',
         vaultKeys: { text: generateVaultKey() },
         endpoints,
