@@ -18,6 +18,8 @@ interface OpenApi {
   readonly components: { readonly schemas: object; readonly securitySchemes: object }
 }
 
+const sync = '/api/v2/credence/sync/{config_id}'
+
 test('describes every route in OpenAPI 3.1, the real sources with it', async (t) => {
   const api = await startApi(t, { sources: createSources() })
   const answer = await api.call({ path: '/openapi.json' })
@@ -29,6 +31,15 @@ test('describes every route in OpenAPI 3.1, the real sources with it', async (t)
     [
       '/api/v1/validate',
       '/api/v2/credence/audit',
+      ...['changes', 'diff', 'export', 'lookup', '{id}/related'].map(
+        (path) => `/api/v2/credence/entities/${path}`,
+      ),
+      ...['', '/recently_updated', '/{id}'].map(
+        (path) => `/api/v2/security_monitoring/entity_context${path}`,
+      ),
+      sync,
+      ...['pause', 'plan', 'resume', 'runs', 'runs/{run_id}'].map((path) => `${sync}/${path}`),
+      ...['approve', 'cancel', 'reject', 'removals'].map((path) => `${sync}/runs/{run_id}/${path}`),
       configsPath,
       `${configsPath}/entra_id/azure_app_registrations`,
       `${configsPath}/{integration_config_id}`,

@@ -18,6 +18,7 @@ import { createKey } from '../src/store/keys.ts'
 import { createLeases } from '../src/store/leases.ts'
 import { noOperatorCredentials } from '../src/store/operator.ts'
 import { createRateWindows } from '../src/store/rate-windows.ts'
+import { createSync } from '../src/sync/sync.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
@@ -110,6 +111,14 @@ test('a route that does not say whom it serves keeps the server from starting', 
       onStateChange: async () => {},
       onReport: () => {},
       onTrouble: () => {},
+    }),
+    sync: createSync({
+      database,
+      sources,
+      budgets: { standing: () => [] },
+      accounts: { of: () => undefined },
+      now,
+      onWork: () => {},
     }),
     database,
     isDatabaseAnswering: () => true,

@@ -4,9 +4,13 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { errorSchema } from '../src/api/errors.ts'
 import { type Api, headersOf, startApi, validatePath } from './api-server.ts'
+import { createWorld, directoryOf } from './sync-world.ts'
+import { answering, createWorlds } from './sync-worlds.ts'
 
 /** Requests at a time: enough to be quick, few enough to be told apart. */
 const sideBySide = 50
+
+const small = createWorld(directoryOf({ users: 1, groups: 1 }))
 
 const anything = fc.oneof(
   fc.jsonValue({ maxDepth: 6 }),
@@ -163,4 +167,109 @@ test('generated addresses, methods and headers are each answered in the error fo
     ),
     { numRuns: 100, endOnFailure: true },
   )
+})
+
+test('ten thousand generated requests about syncs are each answered soundly', async (t) => {
+  const worlds = createWorlds()
+  const api = await startApi(t, {
+    sources: [worlds.source],
+    outbound: answering,
+    permissions: ['admin'],
+  })
+  const made = await api.call({
+    method: 'POST',
+    path: '/api/v2/security_monitoring/configuration/integration_config',
+    headers: headersOf(api),
+    body: JSON.stringify({
+      data: {
+        type: 'integration_config',
+        attributes: { domain: worlds.add(small), integration_type: 'ACME', name: 'Acme', secrets: {} },
+      },
+    }),
+  })
+  const { id } = (made.json() as { data: { id: string } }).data
+  const syncs = `/api/v2/credence/sync/${id}`
+  const asked = await api.call({ method: 'POST', path: `${syncs}/runs`, headers: headersOf(api), body: '{}' })
+  const run = (asked.json() as { data: { id: string } }).data.id
+
+  const someId = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom(id, run) },
+    fc.uuid(),
+    fc.webSegment().filter((segment) => segment !== '' && segment !== '.' && segment !== '..'),
+    fc.constantFrom('%00', '%ff', '%F0%9F%98%80', '00000000-0000-0000-0000-000000000000', 'null'),
+  )
+  const rest = fc.oneof(
+    fc.constantFrom('', '/plan', '/runs', '/pause', '/resume'),
+    fc
+      .tuple(someId, fc.constantFrom('', '/cancel', '/approve', '/reject', '/removals'))
+      .map(([runId, step]) => `/runs/${runId}${step}`),
+  )
+  const value = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 12 }).map((text) => encodeURIComponent(text.toWellFormed())),
+    fc.constantFrom(
+      '1',
+      '1000',
+      '0',
+      '-1',
+      '1e9',
+      '%00',
+      '',
+      'cnVuIA',
+      Buffer.from(`run ${run}`).toString('base64url'),
+    ),
+    fc.constant(Buffer.from(`removal 1 ${id}`).toString('base64url')),
+  )
+  const query = fc
+    .array(fc.tuple(fc.constantFrom('limit', 'page_token', 'page_token[]', '__proto__', 'x'), value), {
+      maxLength: 3,
+    })
+    .map((pairs) => (pairs.length === 0 ? '' : `?${pairs.map((pair) => pair.join('=')).join('&')}`))
+  const wish = fc.oneof(
+    fc.record(
+      {
+        mode: fc.oneof(fc.constantFrom<unknown>('full', 'incremental'), anything),
+        dry_run: fc.oneof(fc.boolean(), anything),
+      },
+      { requiredKeys: [] },
+    ),
+    anything,
+  )
+  const payload = fc.oneof(
+    { weight: 4, arbitrary: wish.map((attributes) => ({ data: { type: 'sync_run', attributes } })) },
+    { weight: 1, arbitrary: body },
+  )
+  const call = fc.record({
+    method: fc.constantFrom('GET', 'POST', 'POST', 'DELETE'),
+    path: fc
+      .tuple(fc.oneof({ weight: 6, arbitrary: fc.constant(id) }, someId), rest, query)
+      .map(([configId, below, asks]) => `/api/v2/credence/sync/${configId}${below}${asks}`),
+    body: fc.option(
+      fc.oneof(
+        { weight: 4, arbitrary: payload.map((document) => JSON.stringify(document) ?? '') },
+        fc.string({ unit: 'binary', maxLength: 20 }).map((text) => text.toWellFormed()),
+      ),
+      { nil: undefined },
+    ),
+    accept: fc.constantFrom('application/json', '*/*', 'text/plain'),
+  })
+  await fc.assert(
+    fc.asyncProperty(fc.array(call, { minLength: sideBySide, maxLength: sideBySide }), async (calls) => {
+      await Promise.all(
+        calls.map(async ({ method, path, accept, body: text }) => {
+          const answer = await api.call({
+            method,
+            path,
+            headers: { ...headersOf(api), accept },
+            ...(text !== undefined && method !== 'GET' && { body: text }),
+          })
+          const shown = `${method} ${path}: ${answer.status} ${answer.text}`
+          assert.ok([200, 400, 404, 405].includes(answer.status), shown)
+          assert.equal(answer.headers['content-type'], 'application/json', shown)
+          if (answer.status !== 200) errorSchema.parse(answer.json())
+        }),
+      )
+    }),
+    { numRuns: 10_000 / sideBySide, endOnFailure: true },
+  )
+  assert.ok(!api.log().includes('internal error'))
 })

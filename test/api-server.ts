@@ -3,7 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { Agent, request } from 'undici'
 import { type Config, defaultConfig, type Limits } from '../src/config.ts'
 import type { Outbound } from '../src/outbound/outbound.ts'
@@ -15,6 +14,7 @@ import { createLog } from '../src/telemetry/log.ts'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { createAcme } from './acme-source.ts'
 import { freshDatabaseUrl } from './fresh-database.ts'
+import type { Lasting } from './running-command.ts'
 
 export const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
 
@@ -66,7 +66,7 @@ const roomy: Limits = {
   unprovenAttempts: 1_000_000,
 }
 
-export async function startApi(test: TestContext, options: ApiOptions = {}): Promise<Api> {
+export async function startApi(test: Lasting, options: ApiOptions = {}): Promise<Api> {
   const dataDir = await mkdtemp(join(tmpdir(), 'credence-api-'))
   const ends: (() => unknown)[] = []
   const lasting = { after: (end: () => unknown) => ends.push(end) }
@@ -82,6 +82,8 @@ export async function startApi(test: TestContext, options: ApiOptions = {}): Pro
     config: {
       ...defaultConfig,
       vaultKeys: { text: generateVaultKey() },
+      // A sync that begins by itself would disturb what is counted.
+      syncsAtOnce: 0,
       ...options.config,
       databaseUrl,
       limits: { ...roomy, ...options.config?.limits },
@@ -151,7 +153,7 @@ export async function startApi(test: TestContext, options: ApiOptions = {}): Pro
 }
 
 /** Headers of a validation, for requests that a test writes by itself. */
-export const headersOf = ({ keys }: Api): Record<string, string> => ({
+export const headersOf = ({ keys }: Pick<Api, 'keys'>): Record<string, string> => ({
   'dd-api-key': keys.api_key,
   'dd-application-key': keys.application_key,
   'content-type': 'application/json',

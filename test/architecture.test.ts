@@ -50,7 +50,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
     'outbound/clean-text.ts',
   ],
   validation: ['sources', 'outbound/http.ts', 'outbound/source-error.ts', 'outbound/clean-text.ts'],
-  store: ['entities/model.ts', 'sources/source.ts', 'sources/registry.ts', 'vault'],
+  store: ['entities/model.ts', 'entities/terms.ts', 'sources/source.ts', 'sources/registry.ts', 'vault'],
   vault: [],
   sources: ['outbound', 'entities/model.ts'],
   outbound: [],

@@ -14,6 +14,7 @@ import type { Outbound } from '../src/outbound/outbound.ts'
 import { type AnySource, createSources } from '../src/sources/registry.ts'
 import { type Database, openDatabase } from '../src/store/database.ts'
 import { openVault } from '../src/store/vault-keys.ts'
+import { createSync } from '../src/sync/sync.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
@@ -144,6 +145,14 @@ export async function startConfigsServer(
   const metrics = createMetrics()
   const server = await createServer({
     configs,
+    sync: createSync({
+      database,
+      sources,
+      budgets: { standing: () => [] },
+      accounts: { of: () => undefined },
+      now,
+      onWork: () => {},
+    }),
     database,
     isDatabaseAnswering: () => true,
     sources,

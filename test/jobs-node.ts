@@ -4,10 +4,14 @@ import { createConfigs } from '../src/configs/configs.ts'
 import { announceStateChange } from '../src/jobs/announcements.ts'
 import { type Jobs, type JobsSettings, startJobs } from '../src/jobs/jobs.ts'
 import { createSchedule } from '../src/jobs/schedule.ts'
+import type { Runs } from '../src/jobs/syncing.ts'
 import { createOutbound, type Outbound } from '../src/outbound/outbound.ts'
+import type { AnySource } from '../src/sources/registry.ts'
 import { defineSource, type Outcome } from '../src/sources/source.ts'
-import { openDatabase } from '../src/store/database.ts'
+import { type Database, openDatabase } from '../src/store/database.ts'
+import { createProviderBudgets } from '../src/store/provider-budgets.ts'
 import { openVault } from '../src/store/vault-keys.ts'
+import { createBudgets } from '../src/sync/budget.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
@@ -26,6 +30,11 @@ export interface NodeOptions {
   readonly settings?: Partial<JobsSettings>
   /** Tokens that begin so take the process with them. */
   readonly deadly?: string
+}
+
+/** Its source can be validated, and nothing of it is read. */
+const noRuns: Runs = {
+  perform: () => Promise.reject(new Error('there is nothing to synchronise')),
 }
 
 /** As fast as pg-boss lets it be. */
@@ -72,10 +81,14 @@ export async function openNode(
   {
     now = () => new Date(),
     write = () => {},
+    runsOn = () => noRuns,
     ...given
   }: {
     readonly now?: () => Date
     readonly write?: (line: string) => void
+    readonly runsOn?: (database: Database) => Runs
+    /** In place of Acme. */
+    readonly sources?: readonly AnySource[]
     /** In place of one that knows the stand-ins. */
     readonly outbound?: Outbound
   } = {},
@@ -91,7 +104,7 @@ export async function openNode(
       // A provider that hangs is waited for by what is specified here, not given up.
       limits: { customerFailureMs: 60_000 },
     })
-  const sources = [expiringAcme(deadly)]
+  const sources = given.sources ?? [expiringAcme(deadly)]
   const schedule = createSchedule(periodMs)
   const metrics = createMetrics()
   const troubles: unknown[] = []
@@ -129,7 +142,14 @@ export async function openNode(
     troubles,
     async start(): Promise<Jobs> {
       const parts = { database, vault, outbound, sources, configs, schedule, metrics, log, now, onTrouble }
-      jobs = await startJobs({ ...parts, settings: { ...quick, ...settings } })
+      const providerBudgets = createProviderBudgets(database)
+      jobs = await startJobs({
+        ...parts,
+        runs: runsOn(database),
+        budgets: createBudgets({ store: providerBudgets, now }),
+        providerBudgets,
+        settings: { ...quick, ...settings },
+      })
       return jobs
     },
     close() {

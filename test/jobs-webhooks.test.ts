@@ -181,7 +181,7 @@ test('a receiver that hangs holds up no other, and stopping gives its delivery b
   world.receiver.answer(({ path }) => (path === '/hangs' ? 'hang' : 200))
   for (const n of [1, 2, 3, 4, 5]) await world.config(`valid-${n}`)
   const jobs = await world.node.start()
-  await until(() => world.receiver.told.filter(({ path }) => path === '/answers').length >= 5)
+  await until(async () => (await world.deliveries()).filter(({ state }) => state === 'delivered').length >= 5)
   assert.ok(world.receiver.held() <= 2)
   await jobs.stop()
   const waiting = (await world.deliveries()).filter(({ state }) => state === 'waiting')

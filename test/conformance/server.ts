@@ -67,6 +67,7 @@ export async function startConformanceServer<Name extends string>(options: {
     config: {
       ...defaultConfig,
       logLevel: 'silent',
+      syncsAtOnce: 0,
       vaultKeys: { text: generateVaultKey() },
       endpoints,
       operatorFile: await writeOperatorFile(dataDir, organisation),
