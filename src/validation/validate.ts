@@ -59,7 +59,7 @@ export async function validate<C, S>(
   options.signal?.addEventListener('abort', stop, { once: true })
   if (options.signal?.aborted) stop()
   const http = tools.openHttp(source.egress(target), signal, budgetMs)
-  const redact = redactor(source.secretsIn(target.credentials))
+  const redact = redactor(() => source.secretsIn(target.credentials))
   const checks = withRequired(source.checks, options.require ?? [])
 
   try {
