@@ -49,16 +49,16 @@ const decoders = new Map([
 /**
  * The body as text (UTF-8, a byte order mark dropped).
  *
- * @param contentEncoding all fields of this name, joined
+ * @param contentEncodings all fields of this name
  * @throws AnswerRefused for a coding that is not accepted or whose result is over `maxBytes`; an error of zlib when the
  *   body is not in its coding
  */
 export async function decodeBody(
   bytes: Buffer,
-  contentEncoding: string | null,
+  contentEncodings: readonly string[],
   maxBytes: number,
 ): Promise<string> {
-  const coding = contentEncoding?.trim().toLowerCase() ?? ''
+  const coding = contentEncodings.join().trim().toLowerCase()
   if (coding === '' || coding === 'identity') return new TextDecoder().decode(bytes)
   const decode = decoders.get(coding)
   if (decode === undefined)

@@ -239,7 +239,13 @@ function buildReport<C, S>(
   }
 }
 
-const redactCause = (cause: Cause, redact: Redact): Cause => ({ ...redact(cause), code: cause.code })
+/** Code and page are the catalogue's alone; what came from outside may stand in the texts. */
+const redactCause = (cause: Cause, redact: Redact): Cause => ({
+  ...cause,
+  title: redact(cause.title),
+  explanation: redact(cause.explanation),
+  remedy: redact(cause.remedy),
+})
 
 type CheckEnd<S> = { readonly check: Check<S>; readonly end: Ended }
 
