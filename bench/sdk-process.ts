@@ -43,10 +43,9 @@ const google: Probe = async (domain, secrets) => {
 async function readOkta(okta: OktaClient, ownRoles: (userId: string) => Promise<unknown>): Promise<void> {
   await okta.orgSettingApi.getWellknownOrgMetadata()
   const user = await (await okta.userApi.listUsers({ limit: 1 })).next()
-  const group = await (await okta.groupApi.listGroups({ limit: 1 })).next()
+  const group = await (await okta.groupApi.listGroups({ filter: 'type eq "BUILT_IN"', limit: 1 })).next()
   const userId = user.value?.id ?? ''
   await (await okta.groupApi.listGroupUsers({ groupId: group.value?.id ?? '', limit: 1 })).next()
-  await (await okta.groupApi.listGroups({ filter: 'type eq "BUILT_IN"', limit: 1 })).next()
   await answered(okta.roleAssignmentApi.listUsersWithRoleAssignments({ limit: 1 }))
   await (await okta.deviceApi.listDevices({ limit: 1 })).next()
   await (await okta.applicationApi.listApplications({ limit: 1 })).next()

@@ -12,7 +12,7 @@ const maxPieces = 16_384
 /** Bytes that arrived, put together as they come, so that many small pieces take no more memory than one. */
 export class BodyBytes {
   readonly #maxBytes: number
-  #buffer = Buffer.alloc(0)
+  #buffer: Buffer = Buffer.alloc(0)
   #size = 0
   #pieces = 0
 
@@ -24,6 +24,12 @@ export class BodyBytes {
   add(chunk: Buffer): void {
     const size = this.#size + chunk.length
     if (size > this.#maxBytes || ++this.#pieces > maxPieces) throw tooLarge(this.#maxBytes)
+    // Most bodies come in one piece, which is kept as it is. There is never room behind it.
+    if (this.#size === 0) {
+      this.#buffer = chunk
+      this.#size = size
+      return
+    }
     if (size > this.#buffer.length) {
       const grown = Buffer.allocUnsafe(Math.min(this.#maxBytes, Math.max(4096, 2 * size)))
       this.#buffer.copy(grown, 0, 0, this.#size)
@@ -38,6 +44,8 @@ export class BodyBytes {
   }
 }
 
+const utf8 = new TextDecoder()
+
 /** Identity is asked for; servers that compress all the same may use one coding. Two or more serve bombs alone. */
 const decoders = new Map([
   ['gzip', promisify(zlib.gunzip)],
@@ -49,22 +57,22 @@ const decoders = new Map([
 /**
  * The body as text (UTF-8, a byte order mark dropped).
  *
- * @param contentEncoding all fields of this name, joined
+ * @param contentEncodings all fields of this name
  * @throws AnswerRefused for a coding that is not accepted or whose result is over `maxBytes`; an error of zlib when the
  *   body is not in its coding
  */
 export async function decodeBody(
   bytes: Buffer,
-  contentEncoding: string | null,
+  contentEncodings: readonly string[],
   maxBytes: number,
 ): Promise<string> {
-  const coding = contentEncoding?.trim().toLowerCase() ?? ''
-  if (coding === '' || coding === 'identity') return new TextDecoder().decode(bytes)
+  const coding = contentEncodings.join().trim().toLowerCase()
+  if (coding === '' || coding === 'identity') return utf8.decode(bytes)
   const decode = decoders.get(coding)
   if (decode === undefined)
     throw new AnswerRefused('unexpected_response', 'the content coding is not accepted')
   try {
-    return new TextDecoder().decode(await decode(bytes, { maxOutputLength: maxBytes }))
+    return utf8.decode(await decode(bytes, { maxOutputLength: maxBytes }))
   } catch (error) {
     // zlib stops there; the rest is never produced.
     if (error instanceof RangeError) throw tooLarge(maxBytes)

@@ -2,6 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import net from 'node:net'
 import tls from 'node:tls'
+import { Limit } from './limit.ts'
 import { isPublicAddress, isSameAddress } from './public-address.ts'
 import type { SourceErrorCode } from './source-error.ts'
 
@@ -71,40 +72,35 @@ const maxAddresses = 8
  */
 export async function connect(
   target: Target,
-  { dial, timeoutMs, signal }: { dial: Dial; timeoutMs: number; signal: AbortSignal },
+  { dial, timeoutMs, within }: { dial: Dial; timeoutMs: number; within?: Limit },
 ): Promise<net.Socket> {
-  const limit = new AbortController()
-  const abort = () => limit.abort()
-  const timer = setTimeout(abort, timeoutMs)
-  signal.addEventListener('abort', abort, { once: true })
-  if (signal.aborted) abort()
+  const limit = new Limit({ ms: timeoutMs, ...(within && { within }) })
   try {
-    const addresses = await withinLimit(target.addresses(), limit.signal, 'dns_failed')
+    const addresses = await withinLimit(target.addresses(), limit, 'dns_failed')
     const socket = await connectFirst(
       bothFamilies(addresses).slice(0, maxAddresses),
       target.port,
       dial,
-      limit.signal,
+      limit,
     )
     if (target.secureContext === undefined) return socket
-    return await secure(socket, target.host, target.secureContext, limit.signal)
+    return await secure(socket, target.host, target.secureContext, limit)
   } finally {
-    clearTimeout(timer)
-    signal.removeEventListener('abort', abort)
+    limit.release()
   }
 }
 
-function withinLimit<T>(promise: Promise<T>, limit: AbortSignal, code: SourceErrorCode): Promise<T> {
+function withinLimit<T>(promise: Promise<T>, limit: Limit, code: SourceErrorCode): Promise<T> {
   return new Promise((resolve, reject) => {
     const onLimit = () => reject(new ConnectFailure(code, 'ETIMEDOUT'))
-    if (limit.aborted) onLimit()
-    limit.addEventListener('abort', onLimit, { once: true })
-    promise.then(resolve, reject).finally(() => limit.removeEventListener('abort', onLimit))
+    limit.onEnd(onLimit)
+    promise.then(resolve, reject).finally(() => limit.forget(onLimit))
   })
 }
 
 /** The addresses in their order, but the families by turns, so that a family without a route holds up nothing (RFC 8305, section 4). */
 function bothFamilies(addresses: readonly string[]): readonly string[] {
+  if (addresses.length < 2) return addresses
   const first = net.isIP(addresses[0] ?? '')
   const same = addresses.filter((address) => net.isIP(address) === first)
   const other = addresses.filter((address) => net.isIP(address) !== first)
@@ -118,7 +114,7 @@ function connectFirst(
   addresses: readonly string[],
   port: number,
   dial: Dial,
-  limit: AbortSignal,
+  limit: Limit,
 ): Promise<net.Socket> {
   return new Promise((resolve, reject) => {
     const open = new Set<net.Socket>()
@@ -130,7 +126,7 @@ function connectFirst(
     const end = () => {
       isOver = true
       clearTimeout(timer)
-      limit.removeEventListener('abort', onLimit)
+      limit.forget(onLimit)
       for (const socket of open) socket.destroy()
     }
     const onLimit = () => {
@@ -169,8 +165,8 @@ function connectFirst(
         resolve(socket)
       })
     }
-    if (limit.aborted) return onLimit()
-    limit.addEventListener('abort', onLimit, { once: true })
+    if (limit.isOver) return onLimit()
+    limit.onEnd(onLimit)
     tryNext()
   })
 }
@@ -183,7 +179,7 @@ function secure(
   socket: net.Socket,
   host: string,
   secureContext: tls.SecureContext,
-  limit: AbortSignal,
+  limit: Limit,
 ): Promise<tls.TLSSocket> {
   return new Promise((resolve, reject) => {
     const tlsSocket = tls.connect({
@@ -194,7 +190,7 @@ function secure(
       ALPNProtocols: ['http/1.1'],
     })
     const fail = (failure: ConnectFailure) => {
-      limit.removeEventListener('abort', onLimit)
+      limit.forget(onLimit)
       tlsSocket.destroy()
       socket.destroy()
       reject(failure)
@@ -206,13 +202,12 @@ function secure(
     tlsSocket.once('error', onError)
     tlsSocket.once('close', onClose)
     tlsSocket.once('secureConnect', () => {
-      limit.removeEventListener('abort', onLimit)
+      limit.forget(onLimit)
       tlsSocket.removeListener('error', onError)
       tlsSocket.removeListener('close', onClose)
       resolve(tlsSocket)
     })
-    if (limit.aborted) return onLimit()
-    limit.addEventListener('abort', onLimit, { once: true })
+    limit.onEnd(onLimit)
   })
 }
 

@@ -1,7 +1,8 @@
 /** One request and its answer on a pool of sockets, with every limit on bytes and time. */
 import type { Dispatcher } from 'undici'
 import { BodyBytes, decodeBody } from './body.ts'
-import { AnswerRefused, asBrokenOff } from './failure.ts'
+import { AnswerRefused, asBrokenOff, outOfTime } from './failure.ts'
+import type { Limit } from './limit.ts'
 
 export interface Exchange {
   readonly method: 'GET' | 'POST'
@@ -11,14 +12,17 @@ export interface Exchange {
   readonly maxBodyBytes: number
   readonly headersMs: number
   readonly idleMs: number
-  /** Ends the exchange with its reason, and closes the socket. */
-  readonly signal: AbortSignal
+  /** Its end ends the exchange, and closes the socket. */
+  readonly limit: Limit
   now(): Date
 }
 
+/** Header fields by their lower-case names. */
+export type Fields = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
+
 export interface RawAnswer {
   readonly status: number
-  readonly headers: Headers
+  readonly fields: Fields
   readonly text: string
   readonly receivedAt: Date
 }
@@ -29,12 +33,12 @@ const maxInterimAnswers = 8
 /**
  * Sends a request and reads its answer to the end, or to the first byte that breaks a limit.
  *
- * @throws AnswerRefused, BrokenOff, the signal's reason, or what undici, zlib or the pool's connections throw
+ * @throws AnswerRefused, BrokenOff, Interrupted, or what undici, zlib or the pool's connections throw
  */
 export async function exchange(pool: Dispatcher, asked: Exchange): Promise<RawAnswer> {
-  const { status, headers, bytes, receivedAt } = await received(pool, asked)
-  const text = await decodeBody(bytes, headers.get('content-encoding'), asked.maxBodyBytes)
-  return { status, headers, text, receivedAt }
+  const { status, fields, bytes, receivedAt } = await received(pool, asked)
+  const text = await decodeBody(bytes, [fields['content-encoding'] ?? []].flat(), asked.maxBodyBytes)
+  return { status, fields, text, receivedAt }
 }
 
 interface Received extends Omit<RawAnswer, 'text'> {
@@ -42,7 +46,7 @@ interface Received extends Omit<RawAnswer, 'text'> {
 }
 
 function received(pool: Dispatcher, asked: Exchange): Promise<Received> {
-  const { signal } = asked
+  const { limit } = asked
   return new Promise((resolve, reject) => {
     const body = new BodyBytes(asked.maxBodyBytes)
     let controller: Dispatcher.DispatchController | null = null
@@ -53,13 +57,13 @@ function received(pool: Dispatcher, asked: Exchange): Promise<Received> {
     const fail = (reason: unknown) => {
       if (isOver) return
       isOver = true
-      signal.removeEventListener('abort', onAbort)
+      limit.forget(onLimit)
       reject(reason)
       controller?.abort(abandoned)
     }
-    const onAbort = () => fail(signal.reason)
-    if (signal.aborted) return onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
+    const onLimit = () => fail(outOfTime)
+    if (limit.isOver) return onLimit()
+    limit.onEnd(onLimit)
 
     const { method, path, headers, headersMs, idleMs } = asked
     const request = {
@@ -86,11 +90,7 @@ function received(pool: Dispatcher, asked: Exchange): Promise<Received> {
         } else if (status > 599) {
           fail(new AnswerRefused('unexpected_response', 'there is no such status', status))
         } else {
-          try {
-            head = { status, headers: readHeaders(fields), receivedAt: asked.now() }
-          } catch (refused) {
-            fail(refused)
-          }
+          head = { status, fields, receivedAt: asked.now() }
         }
       },
       onResponseData(_controller, chunk) {
@@ -103,7 +103,7 @@ function received(pool: Dispatcher, asked: Exchange): Promise<Received> {
       onResponseEnd() {
         if (isOver || head === undefined) return
         isOver = true
-        signal.removeEventListener('abort', onAbort)
+        limit.forget(onLimit)
         resolve({ ...head, bytes: body.bytes() })
       },
       onResponseError(_controller, error) {
@@ -115,16 +115,3 @@ function received(pool: Dispatcher, asked: Exchange): Promise<Received> {
 
 /** What undici is told of an exchange that was given up; nobody else hears it. One for all, as errors are costly to make. */
 const abandoned = new Error('abandoned')
-
-function readHeaders(
-  fields: Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2],
-): Headers {
-  const headers = new Headers()
-  try {
-    for (const [name, value] of Object.entries(fields))
-      for (const one of Array.isArray(value) ? value : [value ?? '']) headers.append(name, one)
-  } catch {
-    throw new AnswerRefused('unexpected_response', 'a header of the answer is malformed')
-  }
-  return headers
-}

@@ -8,6 +8,9 @@ export class Interrupted extends Error {
   override readonly name = 'Interrupted'
 }
 
+/** The reason of every interruption. One for all, as errors are costly to make. */
+export const outOfTime = new Interrupted('out of time')
+
 /** The answer breaks a rule of ours: it redirects, is over a limit, or is in a form that is not accepted. */
 export class AnswerRefused extends Error {
   override readonly name = 'AnswerRefused'

@@ -1,5 +1,4 @@
 /** The only way out: opens clients that reach what a source may reach and nothing else. */
-import { setTimeout as delay } from 'node:timers/promises'
 import tls from 'node:tls'
 import { Answer } from './answer.ts'
 import {
@@ -12,8 +11,9 @@ import {
 } from './connect.ts'
 import { type Destination, destinationOf } from './destination.ts'
 import { exchange } from './exchange.ts'
-import { BrokenOff, type Failure, failureOf, Interrupted } from './failure.ts'
+import { BrokenOff, type Failure, failureOf, outOfTime } from './failure.ts'
 import type { EgressRule, HttpAnswer, HttpClient, HttpRequest } from './http.ts'
+import { Limit } from './limit.ts'
 import { sendableHeaders } from './request-headers.ts'
 import { retryAfterSeconds } from './retry-after.ts'
 import { endpointTarget, providerTarget, Route } from './route.ts'
@@ -135,9 +135,8 @@ class Client implements HttpClient {
   readonly #equipment: Equipment
   readonly #rules: readonly EgressRule[]
   readonly #routes = new Map<string, Route>()
-  /** Aborts when the caller's signal does, and when the client is closed. */
-  readonly #stopping = new AbortController()
-  readonly #stop = this.#stopping.signal
+  /** Ends when the caller's signal aborts, and when the client is closed. */
+  readonly #life = new Limit()
   readonly #forgetSignal: () => void
   readonly #retryUntil: number
   readonly #largestBodyBytes: number
@@ -151,7 +150,7 @@ class Client implements HttpClient {
   ) {
     this.#equipment = equipment
     this.#rules = rules
-    const stop = () => this.#stopping.abort(outOfTime)
+    const stop = () => this.#life.end()
     signal.addEventListener('abort', stop, { once: true })
     this.#forgetSignal = () => signal.removeEventListener('abort', stop)
     if (signal.aborted) stop()
@@ -163,7 +162,7 @@ class Client implements HttpClient {
   async close(): Promise<void> {
     this.#equipment.open.delete(this)
     this.#forgetSignal()
-    this.#stopping.abort(outOfTime)
+    this.#life.end()
     await Promise.all([...this.#routes.values()].map((route) => route.close()))
   }
 
@@ -195,17 +194,14 @@ class Client implements HttpClient {
     headers: Record<string, string>,
     asked: string,
   ): Promise<HttpAnswer> {
-    if (this.#stop.aborted) throw outOfTime
-    const limit = new AbortController()
-    const interrupt = () => limit.abort(outOfTime)
+    if (this.#life.isOver) throw outOfTime
     const { requestMs } = this.#equipment.limits
-    // A host that answers nothing once it is connected must be told no later than one that nobody can reach.
-    const timer = setTimeout(
-      interrupt,
-      destination.chosenBy === 'customer' ? Math.min(requestMs, this.#customerMs()) : requestMs,
-    )
-    this.#stop.addEventListener('abort', interrupt, { once: true })
-    const ask = () => this.#ask(request, destination, headers, asked, limit.signal)
+    const limit = new Limit({
+      // A host that answers nothing once it is connected must be told no later than one that nobody can reach.
+      ms: destination.chosenBy === 'customer' ? Math.min(requestMs, this.#customerMs()) : requestMs,
+      within: this.#life,
+    })
+    const ask = () => this.#ask(request, destination, headers, asked, limit)
     // Only what changes nothing is asked again, and no host that a customer named: its failures keep one time band.
     const isRepeatable = request.method === 'GET' && destination.chosenBy === 'provider'
     try {
@@ -216,7 +212,7 @@ class Client implements HttpClient {
         return first
       }
       try {
-        await delay(wait, undefined, { signal: limit.signal }).catch(() => Promise.reject(outOfTime))
+        await limit.pause(wait)
         return await ask()
       } catch (thrown) {
         // An answer says more than a silence.
@@ -224,13 +220,12 @@ class Client implements HttpClient {
         return first
       }
     } finally {
-      clearTimeout(timer)
-      this.#stop.removeEventListener('abort', interrupt)
+      limit.release()
     }
   }
 
   #mayRetryAfter(waitMs: number): boolean {
-    return !this.#stop.aborted && performance.now() + waitMs < this.#retryUntil
+    return !this.#life.isOver && performance.now() + waitMs < this.#retryUntil
   }
 
   async #ask(
@@ -238,7 +233,7 @@ class Client implements HttpClient {
     destination: Destination,
     headers: Record<string, string>,
     asked: string,
-    signal: AbortSignal,
+    limit: Limit,
   ): Promise<HttpAnswer> {
     const { headersMs, idleMs } = this.#equipment.limits
     const route = this.#routeTo(destination)
@@ -251,7 +246,7 @@ class Client implements HttpClient {
         maxBodyBytes: Math.min(request.maxBodyBytes ?? this.#largestBodyBytes, this.#largestBodyBytes),
         headersMs,
         idleMs,
-        signal,
+        limit,
         now: this.#equipment.now,
       })
       return new Answer(answer, request.operation, asked)
@@ -270,7 +265,7 @@ class Client implements HttpClient {
       connectMs: chosenBy === 'customer' ? this.#customerMs() : limits.connectMs,
       headerBytes: limits.headerBytes,
       sockets: this.#sockets(),
-      signal: this.#stop,
+      within: this.#life,
     })
     this.#routes.set(host, route)
     return route
@@ -298,12 +293,9 @@ class Client implements HttpClient {
   async #waitUntil(time: number): Promise<void> {
     // Timers count whole milliseconds.
     const left = Math.ceil(time - performance.now())
-    if (left > 0) await delay(left, undefined, { signal: this.#stop }).catch(() => undefined)
+    if (left > 0) await this.#life.pause(left)
   }
 }
-
-/** The reason of every interruption. One for all, as errors are costly to make. */
-const outOfTime = new Interrupted('out of time')
 
 /** A connection that was broken off is the one failure that asking again may mend. */
 function brokenOff(thrown: unknown): BrokenOff {

@@ -1,4 +1,5 @@
 /** Decides which IP addresses are on the public internet: the only ones that may be connected to. */
+import { isIP } from 'node:net'
 import ipaddr from 'ipaddr.js'
 
 /**
@@ -35,6 +36,7 @@ export function isPublicAddress(address: string): boolean {
 
 /** Whether two IP literals are the same address, however they are spelt. */
 export function isSameAddress(one: string, other: string): boolean {
+  if (one === other) return isIP(one) !== 0
   if (!ipaddr.isValid(one) || !ipaddr.isValid(other)) return false
   return ipaddr.parse(one).toNormalizedString() === ipaddr.parse(other).toNormalizedString()
 }

@@ -20,11 +20,7 @@ export async function reach(
       ? providerTarget(host, resolveBySystem, tls.createSecureContext({ minVersion: 'TLSv1.2' }))
       : endpointTarget(host, endpoint, () => tls.createSecureContext({ minVersion: 'TLSv1.2' }))
   try {
-    const socket = await connect(target, {
-      dial: dialByTcp,
-      timeoutMs,
-      signal: new AbortController().signal,
-    })
+    const socket = await connect(target, { dial: dialByTcp, timeoutMs })
     socket.destroy()
     return { failure: undefined }
   } catch (error) {

@@ -3,6 +3,7 @@ import type tls from 'node:tls'
 import { Pool } from 'undici'
 import { connect, type Dial, publicAddresses, type Resolve, type Target } from './connect.ts'
 import { loopbackAddresses } from './endpoints.ts'
+import type { Limit } from './limit.ts'
 
 /** The provider itself, wherever on the public internet its name leads. */
 export const providerTarget = (host: string, resolve: Resolve, secureContext: tls.SecureContext): Target => ({
@@ -29,14 +30,14 @@ export interface RouteOptions {
   readonly headerBytes: number
   readonly sockets: number
   /** Ends connections that are being made. */
-  readonly signal: AbortSignal
+  readonly within: Limit
 }
 
 export class Route {
   readonly pool: Pool
   #isConnected = false
 
-  constructor(target: Target, { dial, connectMs, headerBytes, sockets, signal }: RouteOptions) {
+  constructor(target: Target, { dial, connectMs, headerBytes, sockets, within }: RouteOptions) {
     // For undici it is always the provider over https: the Host header and the path follow from that.
     this.pool = new Pool(`https://${target.host}`, {
       connections: sockets,
@@ -45,7 +46,7 @@ export class Route {
       useMilo: false,
       maxHeaderSize: headerBytes,
       connect: (_options, callback) => {
-        connect(target, { dial, timeoutMs: connectMs, signal }).then(
+        connect(target, { dial, timeoutMs: connectMs, within }).then(
           (socket) => {
             this.#isConnected = true
             callback(null, socket)

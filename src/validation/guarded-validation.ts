@@ -137,7 +137,7 @@ export async function readRequest(
     }
   }
 
-  return { request: { redact: redactor(source.secretsIn(credentials)), admit } }
+  return { request: { redact: redactor(() => source.secretsIn(credentials)), admit } }
 }
 
 type ClosableHttp = HttpClient & { close(): Promise<void> }

@@ -1,5 +1,5 @@
 /** Keeps validation from serving as an oracle for guessing: few credentials that are not known to be valid reach a provider. */
-import { createHmac, randomBytes } from 'node:crypto'
+import { createHmac, createSecretKey, randomBytes } from 'node:crypto'
 
 /** Length of the window in which attempts count, in milliseconds. It slides: no minute, wherever it starts, holds more. */
 const windowMs = 60_000
@@ -63,7 +63,7 @@ export function createGuessGuard(options: {
     monotonicMs: clock = () => performance.now(),
   } = options
   // A key of this process alone: what is kept is of no use to anyone who reads its memory later.
-  const key = randomBytes(32)
+  const key = createSecretKey(randomBytes(32))
   /** Starts of the attempts that count, oldest first, by subject; the subject tried last is the last entry. */
   const attempts = new Map<string, number[]>()
   /** Until when credentials need no attempt, by fingerprint; the oldest proof is the first entry. */

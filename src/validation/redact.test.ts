@@ -15,15 +15,17 @@ test('hides a secret wherever it stands, in every spelling a provider or a URL g
     Buffer.from(secret).toString('base64url'),
     Buffer.from(secret).toString('hex'),
   ]
-  const shown = JSON.stringify(redactor([secret])({ deep: [spellings.map((spelling) => `a ${spelling} b`)] }))
+  const shown = JSON.stringify(
+    redactor(() => [secret])({ deep: [spellings.map((spelling) => `a ${spelling} b`)] }),
+  )
   for (const spelling of spellings) assert.ok(!shown.includes(JSON.stringify(spelling).slice(1, -1)))
 })
 
 test('leaves everything else as it is', () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {
-      assert.deepEqual(redactor([])(value), value)
-      assert.deepEqual(redactor(['\u{10ffff}-not-in-there'])(value), value)
+      assert.deepEqual(redactor(() => [])(value), value)
+      assert.deepEqual(redactor(() => ['\u{10ffff}-not-in-there'])(value), value)
     }),
   )
 })

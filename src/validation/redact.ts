@@ -8,17 +8,21 @@ const shortestSecret = 6
 /**
  * A function that returns its argument with every occurrence of a secret, plain or percent-, form-, JSON- or
  * base64-encoded, replaced. Works on any JSON-like value.
+ *
+ * @param secrets asked for when there is a text to look at
  */
-export function redactor(secrets: readonly string[]): Redact {
-  const hidden = [...new Set(secrets)].filter((secret) => secret.length >= shortestSecret)
-  /** Of the secrets that fit into `longestText` characters, longest first. Most texts are short, and keys are long. */
+export function redactor(secrets: () => readonly string[]): Redact {
+  let hidden: readonly Hidden[] | undefined
+  /** Of the secrets that fit into a word of `longestWord` characters. Most texts have short words, and keys are long. */
   let spellings: readonly string[] = []
-  let longestText = 0
+  let longestWord = -1
 
   const redactText = (text: string) => {
-    if (text.length > longestText) {
-      longestText = 2 * text.length
-      spellings = spellingsUpTo(longestText, hidden)
+    const longest = longestWordIn(text)
+    if (longest > longestWord) {
+      longestWord = longest
+      hidden ??= hiddenOf(secrets())
+      spellings = spellingsUpTo(longestWord, hidden)
     }
     return spellings.reduce((left, spelling) => left.replaceAll(spelling, '[redacted]'), text)
   }
@@ -30,14 +34,29 @@ export function redactor(secrets: readonly string[]): Redact {
     }
     return value
   }
-  return <T>(value: T) => (hidden.length === 0 ? value : (redact(value) as T))
+  return <T>(value: T) => redact(value) as T
 }
 
-const spellingsUpTo = (length: number, secrets: readonly string[]): readonly string[] =>
-  secrets
-    // No spelling of a secret is shorter than the secret.
-    .filter((secret) => secret.length <= length)
-    .flatMap((secret) => [
+interface Hidden {
+  readonly secret: string
+  readonly longestWord: number
+}
+
+const hiddenOf = (secrets: readonly string[]): readonly Hidden[] =>
+  [...new Set(secrets)]
+    .filter((secret) => secret.length >= shortestSecret)
+    .map((secret) => ({ secret, longestWord: longestWordIn(secret) }))
+
+/** Characters of the longest part without white space. A text holds nothing with a longer one than its own. */
+const longestWordIn = (text: string) =>
+  text.split(/\s+/).reduce((longest, word) => Math.max(longest, word.length), 0)
+
+/** The spellings that a text with words of `length` characters may hold, longest first. */
+const spellingsUpTo = (length: number, hidden: readonly Hidden[]): readonly string[] =>
+  hidden
+    // No encoding makes a word shorter.
+    .filter(({ longestWord }) => longestWord <= length)
+    .flatMap(({ secret }) => [
       ...new Set([
         secret,
         encodeURIComponent(secret.toWellFormed()),
@@ -48,7 +67,6 @@ const spellingsUpTo = (length: number, secrets: readonly string[]): readonly str
         Buffer.from(secret).toString('hex'),
       ]),
     ])
-    .filter((spelling) => spelling.length <= length)
     .sort((a, b) => b.length - a.length)
 
 /** As in the body of a token request, which an error message may repeat: `~` and others are escaped there, and blanks are `+`. */

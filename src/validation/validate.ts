@@ -59,7 +59,7 @@ export async function validate<C, S>(
   options.signal?.addEventListener('abort', stop, { once: true })
   if (options.signal?.aborted) stop()
   const http = tools.openHttp(source.egress(target), signal, budgetMs)
-  const redact = redactor(source.secretsIn(target.credentials))
+  const redact = redactor(() => source.secretsIn(target.credentials))
   const checks = withRequired(source.checks, options.require ?? [])
 
   try {
@@ -239,7 +239,13 @@ function buildReport<C, S>(
   }
 }
 
-const redactCause = (cause: Cause, redact: Redact): Cause => ({ ...redact(cause), code: cause.code })
+/** Code and page are the catalogue's alone; what came from outside may stand in the texts. */
+const redactCause = (cause: Cause, redact: Redact): Cause => ({
+  ...cause,
+  title: redact(cause.title),
+  explanation: redact(cause.explanation),
+  remedy: redact(cause.remedy),
+})
 
 type CheckEnd<S> = { readonly check: Check<S>; readonly end: Ended }
 

@@ -87,7 +87,7 @@ test('calls everything secret that may be one: the key in any form, unknown memb
   const line = pkcs8.split('\n')[5] ?? ''
   for (const private_key of [pkcs8, escaped, pkcs1]) {
     const credentials = read({ service_account_json: { private_key, type: 'service_account' } })
-    const redact = redactor(credentials.secrets())
+    const redact = redactor(() => credentials.secrets())
     const body = private_key === pkcs1 ? (pkcs1.split('\n')[5] ?? '') : line
     for (const text of [
       private_key,

@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { inspect } from 'node:util'
 import { z } from 'zod'
 import { isHostName } from '../../outbound/host-name.ts'
-import { isConsistentRsaKey } from '../rsa-key.ts'
+import { rsaNumbersOf } from '../rsa-key.ts'
 import type { CredentialField, CredentialKind, FieldFault } from '../source.ts'
 
 /** Google's key files are 2.4 KB; nothing near this size is one. In characters. */
@@ -273,7 +273,7 @@ export function readPrivateKey(pem: string): KeyReading {
     return { ok: false, fault: 'unreadable' }
   }
   if (key.asymmetricKeyType !== 'rsa') return { ok: false, fault: 'not_rsa' }
-  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
+  const { bits, isConsistent } = rsaNumbersOf(key)
   if (bits < minKeyBits || bits > maxKeyBits) return { ok: false, fault: 'wrong_length' }
-  return isConsistentRsaKey(key) ? { ok: true, key } : { ok: false, fault: 'unreadable' }
+  return isConsistent() ? { ok: true, key } : { ok: false, fault: 'unreadable' }
 }

@@ -15,7 +15,6 @@ import {
 import {
   readApiTokensOf,
   readApplications,
-  readBuiltInGroups,
   readDevices,
   readFactors,
   readMembers,
@@ -340,8 +339,8 @@ const completenessCheck: OktaCheck = {
   needs: needs(readings.groups),
   required: false,
   after: ['groups'],
-  async run({ api }) {
-    const groups = await readBuiltInGroups(await api())
+  async run({ builtInGroups }) {
+    const groups = await builtInGroups()
     return { status: 'passed', warnings: groups.length === 0 ? [cause('okta_partial_groups').cause] : [] }
   },
 }

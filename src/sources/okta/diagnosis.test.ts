@@ -19,6 +19,7 @@ interface Answer {
 }
 type Answers = Readonly<Record<string, Answer | ((request: SeenRequest) => Answer)>>
 interface SeenRequest {
+  readonly url: string | undefined
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
 }
@@ -70,7 +71,9 @@ const server = createServer((request, response) => {
     const name = `${request.method} ${path}`
     seen.push(`${request.headers.host} ${name}`)
     const at = answers[`${request.headers.host} ${name}`] ?? answers[name]
-    const answer = (typeof at === 'function' ? at({ headers: request.headers, body }) : at) ?? { status: 404 }
+    const answer = (typeof at === 'function'
+      ? at({ url: request.url, headers: request.headers, body })
+      : at) ?? { status: 404 }
     const isText = typeof answer.body === 'string'
     response.writeHead(answer.status, {
       'content-type': isText ? 'text/html' : 'application/json',
@@ -853,6 +856,24 @@ test('takes throttling of a single scope for what it is', async () => {
   const { checks, verdict } = await report({ [token]: throttling }, serviceApp)
   assert.equal(verdict, 'indeterminate')
   assert.equal(checks.find(({ id }) => id === 'groups')?.cause?.code, 'okta_rate_limited')
+})
+
+test('reads groups without a filter where the filter is refused, or shows none', async () => {
+  const any = ok([{ id: '00g1', type: 'OKTA_GROUP' }])
+  for (const [filtered, status] of [
+    [api(400, 'E0000031'), 'unknown'],
+    [ok([]), 'passed'],
+  ] as const) {
+    const asked = ({ url }: SeenRequest) => (url?.includes('filter=') ? filtered : any)
+    const { checks, verdict } = await report({ [groups]: asked }, apiToken)
+    assert.equal(verdict, 'valid')
+    assert.equal(checks.find(({ id }) => id === 'completeness')?.status, status)
+  }
+})
+
+test('asks for groups once where the group of the organisation is shown', async () => {
+  await report({}, apiToken)
+  assert.equal(seen.filter((request) => request.endsWith(groups)).length, 1)
 })
 
 test('tells by how much the clocks differ', async () => {

@@ -6,7 +6,7 @@ import {
   type KeyObject,
   type webcrypto,
 } from 'node:crypto'
-import { isConsistentRsaKey } from '../rsa-key.ts'
+import { rsaNumbersOf } from '../rsa-key.ts'
 
 /**
  * Signature algorithms that Okta verifies client assertions with.
@@ -130,7 +130,7 @@ function readJwk(jwk: Readonly<Record<string, unknown>>): KeyReading {
 /** The key for use, provided that Okta verifies what it signs; `wished` is the `alg` of a JSON Web Key. */
 function signingKey(key: KeyObject, wished: string | undefined, keyId: string | undefined): KeyReading {
   if (key.asymmetricKeyType === 'rsa') {
-    const bits = key.asymmetricKeyDetails?.modulusLength ?? 0
+    const { bits, isConsistent } = rsaNumbersOf(key)
     if (bits < rsaBits.least || bits > rsaBits.most)
       return problem(
         'unsupported',
@@ -138,7 +138,7 @@ function signingKey(key: KeyObject, wished: string | undefined, keyId: string | 
       )
     const [, size] = /^RS(256|384|512)$/.exec(wished ?? 'RS256') ?? []
     if (size === undefined) return problem('unsupported', 'its alg is none that Okta verifies for an RSA key')
-    if (!isConsistentRsaKey(key)) return falseParts
+    if (!isConsistent()) return falseParts
     const parameters = { name: 'RSASSA-PKCS1-v1_5', hash: `SHA-${size}` }
     return usable(key, parameters, `RS${size}` as SigningAlgorithm, keyId)
   }

@@ -8,6 +8,7 @@ import {
   type OktaUser,
   type Organization,
   type RateLimit,
+  readBuiltInGroups,
   readGroups,
   readOrganization,
   readOwner,
@@ -31,6 +32,9 @@ export interface OktaSession {
   readonly api: () => Promise<Api>
   readonly owner: () => Promise<OktaUser>
   readonly users: () => Promise<readonly OktaUser[]>
+  /** The organisation's own groups, as far as they are visible. */
+  readonly builtInGroups: () => Promise<readonly string[]>
+  /** A group at least, if any is visible. */
   readonly groups: () => Promise<readonly string[]>
   /** The rate limit seen last, if any. */
   rateLimit(): RateLimit | undefined
@@ -75,6 +79,8 @@ export function openSession(
     }
   })
 
+  const builtInGroups = once(async () => readBuiltInGroups(await api()))
+
   return {
     credentials,
     domain,
@@ -85,7 +91,12 @@ export function openSession(
     api,
     owner: once(async () => readOwner(await api())),
     users: once(async () => readUsers(await api())),
-    groups: once(async () => readGroups(await api())),
+    builtInGroups,
+    groups: once(async () => {
+      // One of the organisation's own is a group as good as any, and all but administrators of some groups see it.
+      const builtIn = await builtInGroups().catch(nothingIfMisunderstood)
+      return builtIn.length > 0 ? builtIn : readGroups(await api())
+    }),
     rateLimit: () => seen,
   }
 }
@@ -121,6 +132,12 @@ async function discover(
   if (genuine.customHost === undefined) throw refuse('undiscoverable')
   if (genuine.customHost !== customHost) throw refuse('foreign')
   return { host: canonicalHost, organization: genuine }
+}
+
+/** A filter that is refused as such says nothing of the list without it. */
+function nothingIfMisunderstood(error: unknown): readonly string[] {
+  if (error instanceof SourceError && error.code === 'refused' && error.status === 400) return []
+  throw error
 }
 
 /** Asked by several checks, done once. */
