@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { after, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import fc from 'fast-check'
 import { request } from 'undici'
 import { errorSchema } from '../src/api/errors.ts'
 import { createKey } from '../src/store/keys.ts'
@@ -814,4 +815,76 @@ test('page tokens lead through all pages once, and fit no other question and nob
       errors: ['page_token: expected a token of an earlier answer to the same query'],
     })
   }
+})
+
+test('whatever the parameters are, the answer is a sound one', async () => {
+  const { get, post } = await makeOffice()
+  const text = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 40 }),
+    fc.string({ unit: fc.constantFrom(...'ad"\\\':*()-&|!<> \0\t\u202e😀é'), maxLength: 30 }),
+    fc.constantFrom(
+      '',
+      'ada',
+      'group:admins',
+      '-ada',
+      '*',
+      "'",
+      "\\'",
+      "a' | 'b",
+      'x:* & !y',
+      'x'.repeat(3_000),
+      'now-7d',
+      '0',
+      '-1',
+      '1e9',
+      '__proto__',
+      '%00',
+      '%zz',
+    ),
+  )
+  const query = fc.dictionary(
+    fc.constantFrom(
+      'query',
+      'from',
+      'to',
+      'as_of',
+      'limit',
+      'page_token',
+      'entity_type',
+      'revisions',
+      'include',
+      'after',
+      'format',
+      'x',
+    ),
+    text,
+    { maxKeys: 3 },
+  )
+  const path = fc.constantFrom(
+    context,
+    `${context}/recently_updated`,
+    `${context}/${randomUUID()}`,
+    `${entities}/${randomUUID()}/related`,
+    `${entities}/diff`,
+    `${entities}/export`,
+    `${entities}/changes`,
+  )
+  const isSound = (answer: Answer) => {
+    assert.ok([200, 400, 404].includes(answer.status), `${answer.status} ${answer.text}`)
+    if (answer.status !== 200) errorSchema.parse(answer.json())
+  }
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(path, query), { minLength: 20, maxLength: 20 }), async (calls) => {
+      for (const answer of await Promise.all(calls.map(([to, parameters]) => get(to, parameters))))
+        isSound(answer)
+    }),
+    { numRuns: 60 },
+  )
+  await fc.assert(
+    fc.asyncProperty(fc.array(text, { maxLength: 30 }), text, async (principals, as_of) => {
+      isSound(await post(`${entities}/lookup`, { principals, as_of }))
+    }),
+    { numRuns: 100 },
+  )
+  assert.ok(!api.log().includes('internal error'), api.log().match(/.*internal error.*/)?.[0])
 })

@@ -25,7 +25,7 @@ export function httpTo(organization: Pick<OktaSandbox, 'handle'>, now: () => Dat
       })
       const answered = new Headers({ date: now().toUTCString(), ...answer.headers })
       const text = answer.body === undefined ? '' : JSON.stringify(answer.body)
-      const raw = { status: answer.status, headers: answered, text, receivedAt: now() }
+      const raw = { status: answer.status, fields: Object.fromEntries(answered), text, receivedAt: now() }
       return new Answer(raw, operation, `${method} ${new URL(url).pathname}`)
     },
   }
@@ -186,7 +186,7 @@ export const speaking = (answer: (url: URL) => PlainAnswer, receivedAt: Date): H
   async request({ operation, method, url }) {
     const { status = 200, headers = {}, body, text = JSON.stringify(body) } = answer(new URL(url))
     const answered = new Headers({ date: receivedAt.toUTCString(), ...headers })
-    const raw = { status, headers: answered, text, receivedAt }
+    const raw = { status, fields: Object.fromEntries(answered), text, receivedAt }
     return new Answer(raw, operation, `${method} ${new URL(url).pathname}`)
   },
 })

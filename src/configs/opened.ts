@@ -49,7 +49,7 @@ export async function openConfig(
       row,
       source,
       target: { domain, credentials },
-      redact: redactor(source.secretsIn(credentials)),
+      redact: redactor(() => source.secretsIn(credentials)),
     }
   } catch (error) {
     if (error instanceof ConfigRefusal && error.refusal.kind === 'config_not_found') return undefined

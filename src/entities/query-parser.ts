@@ -2,7 +2,7 @@
  * Reads queries: words that must all be there, `field:value`, `"several words"`, `prefix*`, `-not`, `OR`, parentheses.
  * Whatever the text is, there is a tree or a QueryFault.
  */
-import { isIPv6 } from 'node:net'
+import ipaddr from 'ipaddr.js'
 import { isQueryField, queryFieldNames, queryFields } from './query-fields.ts'
 import type { QueryTerm, QueryTree } from './query-tree.ts'
 import { fold } from './terms.ts'
@@ -127,7 +127,7 @@ export function parseQuery(text: string): QueryTree | undefined {
   const readField = () => {
     const word = text.slice(at, at + wordLength(at))
     const colon = word.indexOf(':')
-    if (colon === -1 || isIPv6(word)) return undefined
+    if (colon === -1 || ipaddr.IPv6.isValid(word)) return undefined
     const name = word.slice(0, colon).toLowerCase()
     if (!isQueryField(name))
       return fail(`expected one of the fields ${queryFieldNames.join(', ')}, or quotes around the text,`)

@@ -51,7 +51,7 @@ export interface JobsSettings extends QueueTimes {
   readonly deliveries: number
   /** Syncs of one source that a node works on at a time; 0: none, nor does it begin any. */
   readonly syncsPerSource: number
-  /** A run that takes longer is handed on as a new job, in seconds: pg-boss gives up what takes a day. */
+  /** A run that takes longer lets those that wait go first, and goes on after them, in seconds. */
   readonly syncStretchSeconds: number
 }
 
@@ -64,9 +64,10 @@ const defaultSettings: JobsSettings = {
   validationsPerSource: 4,
   deliveries: 4,
   syncsPerSource: 2,
-  syncStretchSeconds: 20 * 3_600,
+  syncStretchSeconds: 15 * 60,
 }
 
+/** The merge of a large organisation comes on top of a stretch. */
 const syncExpireSeconds = 24 * 3_600
 
 export interface Jobs {
@@ -142,14 +143,15 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
     }
   }
 
-  const endOf = (queue: string, job: Job): Promise<string> => {
+  const endOf = async (queue: string, job: Job): Promise<string> => {
     if (queue === deliveryQueue) return deliver({ ...parts, onTrouble }, job)
     if (!syncQueues.has(queue)) return revalidate({ ...parts, onTrouble }, job)
-    const { id, dueAt } = job
     const signal = AbortSignal.any([job.signal, AbortSignal.timeout(settings.syncStretchSeconds * 1000)])
-    return synchronise(parts, { ...job, signal }, (transaction) =>
-      queues.add(transaction, queue, [{ id, dueAt }]),
+    const end = await synchronise(parts, { ...job, signal }, (transaction) =>
+      queues.add(transaction, queue, [{ id: job.id, dueAt: now().toISOString() }]),
     )
+    if (end === 'stopped') queues.wake(queue)
+    return end
   }
 
   const queues = createQueues(

@@ -17,7 +17,8 @@ import { freshDatabase } from '../../test/fresh-database.ts'
 import type { Activity, Identity } from '../entities/model.ts'
 import type { Page } from '../sources/reading.ts'
 import type { Merge } from './merge.ts'
-import { dropLeftStages, purgeBatch } from './purge.ts'
+import { purgeBatch } from './purge.ts'
+import { sweepStages } from './stage-sweep.ts'
 import { openStage, RunCancelled, RunLost } from './sync-stage.ts'
 
 const user = (uid: string, title = 'Analyst', more: Partial<Identity> = {}) =>
@@ -506,7 +507,7 @@ test('tables of runs that are over are dropped, others stay', async () => {
   await database.query.updateTable('sync_runs').set({ status: 'failed' }).where('id', '=', over.id).execute()
   const active = await newRun(database, owner)
   await openStage(database, active)
-  await dropLeftStages(database)
+  await sweepStages(database)
   const { rows } = await sql<{ name: string }>`
     select relname as name from pg_class where relnamespace = 'sync_stage'::regnamespace and relkind = 'r'
   `.execute(database.query)

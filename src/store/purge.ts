@@ -1,11 +1,10 @@
-/** Removes what deleted configurations and runs that are over have left behind, a little at a time. */
+/** Removes the entities that deleted configurations have left behind, a little at a time. */
 import { setTimeout as wait } from 'node:timers/promises'
 import { type RawBuilder, sql, type Transaction } from 'kysely'
 import { told } from './client-transaction.ts'
 import { type Database, inTransaction } from './database.ts'
 import { lockEntities } from './merge.ts'
 import type { Schema } from './schema.ts'
-import { dropStage } from './sync-stage.ts'
 
 /** Rows of one transaction. */
 const rowsAtOnce = 1_000
@@ -72,28 +71,4 @@ async function removeSome(
       select ctid from ${sql.table(table)} where ${isOwn} limit ${sql.lit(rowsAtOnce)}
     ))`.execute(transaction)
   return Number(numAffectedRows)
-}
-
-/**
- * Drops the tables of runs that are over, or gone with their configuration.
- *
- * @throws DatabaseUnavailable
- */
-export async function dropLeftStages(database: Pick<Database, 'query'>): Promise<void> {
-  const { rows } = await sql<{ run_id: string }>`
-    select staged.run_id from (
-      select distinct substring(relname from '_([0-9a-f]{32})$')::uuid as run_id from pg_class
-      where relnamespace = 'sync_stage'::regnamespace and relkind = 'r' and relname ~ '_[0-9a-f]{32}$'
-    ) as staged
-    left join sync_runs as run on run.id = staged.run_id and run.status in ('queued', 'running', 'quarantined')
-    where run.id is null`
-    .execute(database.query)
-    .catch((error: unknown) => {
-      throw told(error)
-    })
-  for (const { run_id } of rows) {
-    await inTransaction(database, (transaction) => dropStage(transaction, run_id)).catch((error: unknown) => {
-      throw told(error)
-    })
-  }
 }
