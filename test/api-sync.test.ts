@@ -322,7 +322,7 @@ test('a run that nobody works on yet is cancelled at once', async (t) => {
 
 test('what would remove too much waits for approval, with a list of it', async () => {
   const world = createWorld(directoryOf({ users: 120, groups: 1 }), { pageSize: 50 })
-  const { client, of, until, ended, audited } = await start(world)
+  const { api, client, of, until, ended, audited } = await start(world)
   await until(({ complete_at }) => complete_at)
   for (let n = 0; n < 60; n += 1) world.directory.users.delete(`u${n}`)
   const { id } = await client.data('POST', `${of}/runs`, { mode: 'full' })
@@ -355,10 +355,17 @@ test('what would remove too much waits for approval, with a list of it', async (
   } while (token !== '')
   assert.deepEqual(uids.sort(), Array.from({ length: 60 }, (_, n) => `u${n}`).sort())
 
+  const hourMs = 3_600_000
+  await api.database.pool.query(
+    `update sync_runs set started_at = started_at - interval '1 hour', ended_at = ended_at - interval '1 hour'
+     where id = $1`,
+    [id],
+  )
   const approved = await client.data('POST', `${of}/runs/${id}/approve`)
   assert.match(approved.attributes.approved_by, /^key:/)
   const run = await ended(id)
   assert.partialDeepStrictEqual(run.attributes, { status: 'succeeded', removed: 60 })
+  assert.ok(run.attributes.duration_ms < hourMs, 'the wait for approval is counted')
   assert.equal((await client.data('GET', of)).attributes.entities[0].count, 60)
   assert.equal((await client.call('POST', `${of}/runs/${id}/approve`)).status, 400)
   assert.deepEqual(await audited(), ['sync.run.request', 'sync.run.quarantined', 'sync.run.approve'])
@@ -472,6 +479,24 @@ test('another domain is read anew at once, and an increment does not go on from 
   assert.equal((after.entities as { count: number }[])[0]?.count, 8)
   const [run] = await client.data('GET', `${of}/runs`)
   assert.deepEqual([run.attributes.mode, run.attributes.reason], ['full', 'schedule'])
+})
+
+test('increments go on after a change of what is required, of the name and of the schedule', async () => {
+  const { client, id, of, until, ended } = await start(createWorld(directoryOf({ users: 5, groups: 1 })))
+  await until(({ complete_at }) => complete_at)
+  const changes = [
+    { settings: { require: ['devices', 'roles'] } },
+    { settings: { require: ['devices'], sync: { full_hours: 12 } } },
+    { name: 'Another' },
+  ]
+  for (const change of changes) {
+    await client.data('PATCH', `${configsPath}/${id}`, change)
+    const run = await client.data('POST', `${of}/runs`, { mode: 'incremental' })
+    assert.partialDeepStrictEqual((await ended(run.id)).attributes, {
+      status: 'succeeded',
+      mode: 'incremental',
+    })
+  }
 })
 
 test('the entities of a configuration that is deleted go with it, and no others', async () => {

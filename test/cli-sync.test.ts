@@ -107,6 +107,7 @@ test('a sync is waited for and told in one object of fixed members', async (t) =
   const dry = await sync(t, id, 'run', '--full', '--dry-run')
   assert.equal(dry.code, 0)
   assert.match(dry.stdout, /^✓ succeeded {2}Full sync, dry run in \S+ s\n/)
+  assert.match(dry.stdout, /^ {2}\d+ requests to the provider, \d+ planned$/m)
 
   const listed = await sync(t, id, 'runs')
   assert.match(

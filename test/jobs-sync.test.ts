@@ -107,6 +107,24 @@ test('the settings of a configuration say when it is synchronised next', async (
   assert.equal(next_incremental_at, null)
 })
 
+test('increments wait while one that would remove too many does', async (t) => {
+  const world = createWorld(directoryOf({ users: 80, groups: 2 }))
+  const { node, change, ended, now, state } = await startSyncing(t, world)
+  await node()
+  await change({ next_full_at: now() })
+  await ended(1)
+  const { next_full_at, marks } = await state()
+  for (let n = 0; n < 60; n += 1) {
+    world.directory.users.delete(`u${n}`)
+    world.directory.changes.push({ kind: 'user', uid: `u${n}` })
+  }
+  await change({ next_incremental_at: now() })
+  assert.equal((await ended(2)).status, 'quarantined')
+  const held = await state()
+  assert.equal(held.next_incremental_at, null)
+  assert.deepEqual([held.next_full_at, held.marks], [next_full_at, marks])
+})
+
 test('a source that tells no changes is read whole each time', async (t) => {
   const world = createWorld(small(), { hasIncrements: false })
   const { node, change, ended, now, state } = await startSyncing(t, world)

@@ -271,6 +271,71 @@ test('a later full run takes the place of one that waits for approval', async ()
   assert.equal(await stages(scene), 0)
 })
 
+const strict = {
+  parts: { settingsOf: () => ({ fuse: { percent: 10, atLeast: 5 }, budgetShare: 50 }) },
+}
+
+/** Has the provider say of as many people that they are gone. */
+const leave = ({ world: { directory } }: Scene, count: number) => {
+  for (let n = 0; n < count; n += 1) {
+    directory.users.delete(`u${n}`)
+    directory.changes.push({ kind: 'user', uid: `u${n}` })
+  }
+}
+
+test('an increment that would remove too many waits for approval, and its marks with it', async () => {
+  const scene = await sceneOf(strict)
+  await scene.sync()
+  const before = await stateOf(scene)
+  leave(scene, 20)
+  assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'quarantined')
+  const run = await lastRun(scene)
+  assert.deepEqual([run.status, run.removed], ['quarantined', 0])
+  assert.partialDeepStrictEqual(run.result, {
+    held: [{ kind: 'identity', why: 'removals', count: 20, of: 40 }],
+  })
+  const listed = await database.query
+    .selectFrom('sync_removals')
+    .select('uid')
+    .where('run_id', '=', run.id)
+    .execute()
+  assert.equal(listed.length, 20)
+  assert.equal((await openUids(scene)).length, 40)
+  assert.deepEqual(await stateOf(scene), before)
+
+  const asked = scene.world.asked.length
+  await changeRun(scene, approval)
+  assert.equal((await performRun(scene.parts, run.id, options())).kind, 'succeeded')
+  assert.equal(scene.world.asked.length, asked)
+  assert.equal((await openUids(scene)).length, 20)
+  assert.deepEqual((await stateOf(scene)).marks, { changes: 20 })
+  assert.deepEqual((await stateOf(scene)).complete_at, before.complete_at)
+  assert.equal(await stages(scene), 0)
+})
+
+for (const mode of ['full', 'incremental'] as const)
+  test(`a later ${mode} run that is applied takes the place of an increment that waits`, async () => {
+    const scene = await sceneOf(strict)
+    await scene.sync()
+    const people = new Map(scene.world.directory.users)
+    leave(scene, 20)
+    await scene.sync({ mode: 'incremental' })
+    scene.world.directory.users = people
+    assert.equal((await scene.sync({ mode })).kind, 'succeeded')
+    assert.equal((await runsOf(scene))[1]?.status, 'superseded')
+    assert.equal((await openUids(scene)).length, 40)
+    assert.equal(await stages(scene), 0)
+  })
+
+test('an increment leaves a full run that waits for approval alone', async () => {
+  const scene = await sceneOf(strict)
+  await scene.sync()
+  for (let n = 0; n < 20; n += 1) scene.world.directory.users.delete(`u${n}`)
+  await scene.sync()
+  await scene.sync({ mode: 'incremental' })
+  assert.equal((await runsOf(scene))[1]?.status, 'quarantined')
+})
+
 test('an approved run whose pages are gone fails, and removes nobody', async () => {
   const scene = await sceneOf({
     parts: { settingsOf: () => ({ fuse: { percent: 10, atLeast: 5 }, budgetShare: 50 }) },
@@ -443,6 +508,96 @@ test('an optional list that is refused is named, and what it told before stays',
   assert.partialDeepStrictEqual((await lastRun(scene)).result, {
     leftOut: [{ code: 'acme_forbidden', list: 'devices' }],
   })
+})
+
+for (const refused of ['log_mark', 'log'])
+  test(`an optional list of increments whose ${refused} is refused is named in each run that goes without it`, async () => {
+    const scene = await sceneOf({ world: { hasLog: true } })
+    scene.world.faults.push(({ list }) => {
+      if (list === refused) throw refusal(403)
+      return undefined
+    })
+    const leftOut = async () => {
+      const { result } = await lastRun(scene)
+      const { leftOut: errors } = result as { leftOut: { code: string; list: string }[] }
+      return errors.map(({ code, list }) => [code, list])
+    }
+    await scene.sync()
+    assert.deepEqual(await leftOut(), refused === 'log_mark' ? [['acme_forbidden', 'log']] : [])
+    assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'succeeded')
+    assert.deepEqual(await leftOut(), [
+      [refused === 'log_mark' ? 'sync_mark_missing' : 'acme_forbidden', 'log'],
+    ])
+  })
+
+const membersOf = async ({ database, tenant }: Scene, uid: string) =>
+  (
+    await database.query
+      .selectFrom('entity_revisions')
+      .select('uid')
+      .where('config_id', '=', tenant.configId)
+      .where('kind', '=', 1)
+      .where('closed_in', 'is', null)
+      .where(sql<boolean>`group_uids @> array[${uid}]::text[]`)
+      .execute()
+  ).length
+
+for (const status of [403, 404])
+  test(`a changed group whose members are answered ${status} keeps them, and others lose theirs`, async () => {
+    const scene = await sceneOf({ world: { hasMemberTags: true } })
+    const { groups } = scene.world.directory
+    await scene.sync()
+    const before = await membersOf(scene, 'g1')
+    assert.equal(before, 8)
+    groups.get('g1')?.members.delete('u1')
+    groups.get('g2')?.members.delete('u2')
+    scene.world.faults.push(({ list, owner }) => {
+      if (list === 'members' && owner === 'g1') throw refusal(status)
+      return undefined
+    })
+    const asked = scene.world.asked.length
+    assert.equal((await scene.sync()).kind, 'succeeded')
+    assert.equal(await membersOf(scene, 'g1'), before)
+    assert.equal(await membersOf(scene, 'g2'), 7)
+    const run = await lastRun(scene)
+    assert.equal(run.pages, scene.world.asked.length - asked - 1)
+    assert.partialDeepStrictEqual(run.result, { memberships: { refused: status === 403 ? 1 : 0 } })
+    scene.world.faults.length = 0
+    await scene.sync()
+    assert.equal(await membersOf(scene, 'g1'), 7)
+  })
+
+test('a user whose groups are refused stays in those that changed', async () => {
+  const scene = await sceneOf({
+    counts: { users: 4, groups: 2 },
+    world: { hasMemberTags: true, hasUserWalk: true, pageSize: 1 },
+  })
+  const { groups } = scene.world.directory
+  await scene.sync()
+  groups.get('g0')?.members.delete('u2')
+  scene.world.faults.push(({ list, owner }) => {
+    if (list === 'member_of' && owner === 'u1') throw refusal(403)
+    return undefined
+  })
+  assert.equal((await scene.sync()).kind, 'succeeded')
+  assert.partialDeepStrictEqual((await lastRun(scene)).result, {
+    memberships: { by: 'identity', refused: 1 },
+  })
+  assert.equal(await membersOf(scene, 'g0'), 3)
+  assert.equal(await membersOf(scene, 'g1'), 2)
+})
+
+test('a group of which a member cannot be read keeps those it had', async () => {
+  const scene = await sceneOf({ world: { hasMemberTags: true } })
+  await scene.sync()
+  scene.world.directory.groups.get('g1')?.members.delete('u1')
+  scene.world.faults.push(({ list, owner }, page) =>
+    list === 'members' && owner === 'g1'
+      ? { ...page(), unreadable: [{ kind: 'identity', reason: 'no id' }] }
+      : undefined,
+  )
+  assert.equal((await scene.sync()).kind, 'succeeded')
+  assert.equal(await membersOf(scene, 'g1'), 8)
 })
 
 test('a record that cannot be read removes nobody', async () => {

@@ -5,7 +5,7 @@ import type { Device, Group, Identity } from '../src/entities/model.ts'
 import type { HttpClient } from '../src/outbound/http.ts'
 import { SourceError } from '../src/outbound/source-error.ts'
 import { type CauseCatalogue, causeOf } from '../src/sources/cause.ts'
-import { defineReader, type Json, MarkLost, type Page } from '../src/sources/reading.ts'
+import { defineReader, type IncrementList, type Json, MarkLost, type Page } from '../src/sources/reading.ts'
 import type { AnySource } from '../src/sources/registry.ts'
 import { defineSource } from '../src/sources/source.ts'
 import { type ConfigRow, configsIn } from '../src/store/configs.ts'
@@ -23,7 +23,7 @@ export interface Person {
 
 /** Who is there, and what has happened to them. */
 export interface Directory {
-  readonly users: Map<string, Person>
+  users: Map<string, Person>
   /** Name and members by id. */
   readonly groups: Map<string, { readonly name: string; readonly members: Set<string> }>
   readonly devices: Set<string>
@@ -62,7 +62,7 @@ export function directoryOf(counts: { readonly users: number; readonly groups: n
 export type Fault = (asked: Asked, page: () => Page) => Promise<Page | undefined> | Page | undefined
 
 export interface Asked {
-  /** `users`, `groups`, `devices`, `roles`, `members`, `member_of`, `changes`. */
+  /** `users`, `groups`, `devices`, `roles`, `members`, `member_of`, `changes`, `log`, `log_mark`. */
   readonly list: string
   /** Whose members or groups. */
   readonly owner?: string
@@ -76,8 +76,12 @@ export interface WorldOptions {
   /** Asked of each page in turn, until one answers. */
   readonly faults?: readonly Fault[]
   readonly hasIncrements?: boolean
+  /** Whether increments read a log too, which may be refused. */
+  readonly hasLog?: boolean
   /** Whether groups tell how many members they have. */
   readonly areMembersCounted?: boolean
+  /** Whether groups have a tag that is another when their members are. */
+  readonly hasMemberTags?: boolean
   /** Whether it may be asked which groups a user is in. */
   readonly hasUserWalk?: boolean
 }
@@ -160,8 +164,21 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
         kind: 'group',
         attributes: { uid, name: group.name },
         ...(options.areMembersCounted !== false && { memberCount: group.members.size }),
+        ...(options.hasMemberTags === true && { membersTag: [...group.members].join() }),
       }
     )
+  }
+
+  const log: IncrementList<Session> = {
+    name: 'log',
+    title: 'Log',
+    required: false,
+    kinds: [],
+    async begin(session) {
+      await ask(session, { list: 'log_mark', cursor: undefined }, () => ({}))
+      return 0
+    },
+    read: (session, _mark, cursor) => ask(session, { list: 'log', cursor }, () => ({ mark: 0 })),
   }
 
   const reader = defineReader<unknown, Session>({
@@ -273,6 +290,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
                   return page.next === undefined ? { ...page, mark: world.directory.changes.length } : page
                 }),
             },
+            ...(options.hasLog === true ? [log] : []),
           ],
     rates: {
       account: () => 'acme',

@@ -22,6 +22,7 @@ const runSchema = z.object({
     changed: countSchema,
     removed: countSchema,
     provider_calls: countSchema,
+    planned_calls: countSchema.optional(),
     throttled: countSchema,
     rate_per_second: z.number().optional(),
     remaining_seconds: countSchema.optional(),
@@ -162,6 +163,8 @@ export function runText(run: RunDocument, configId: string, style: Style): strin
     }`,
     `  ${number(attributes.seen)} seen on ${number(attributes.pages)} pages, ${number(attributes.changed)} changed, ${number(attributes.removed)} removed`,
     `  ${number(attributes.provider_calls)} requests to the provider${
+      attributes.planned_calls === undefined ? '' : `, ${number(attributes.planned_calls)} planned`
+    }${
       attributes.throttled === 0 ? '' : `, ${number(attributes.throttled)} of them refused for their number`
     }`,
     `  run ${printable(run.id)}`,
@@ -286,7 +289,9 @@ export function planText({ attributes: { full, incremental } }: PlanDocument): s
     const chosen = by === 'group' ? walks.group : by === 'identity' ? walks.identity : undefined
     rows.push([`Memberships${by === undefined ? '' : `, ${names[by] ?? printable(by)}`}`, calls(chosen)])
   }
-  rows.push(['In all', calls(full.calls)])
+  // Even a list without anything on it takes a request.
+  const atLeast = full.lists.reduce((sum, list) => sum + (list.calls ?? 1), 0)
+  rows.push(['In all', full.calls === undefined ? `at least ${number(atLeast)}` : number(full.calls)])
   const width = Math.max(...rows.map(([name]) => name.length))
   const lines = rows.map(([name, count]) => `  ${name.padEnd(width)}  ${count}`)
   const increment =

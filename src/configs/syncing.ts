@@ -4,7 +4,7 @@ import type { Transaction } from 'kysely'
 import type { ConfigRow } from '../store/configs.ts'
 import type { Schema } from '../store/schema.ts'
 import { cancelRunsOf } from '../store/sync-runs.ts'
-import { beginSyncs, reschedule, syncWhollyAt } from '../store/sync-states.ts'
+import { beginSyncs, keepMarks, reschedule, syncWhollyAt } from '../store/sync-states.ts'
 import { nextFullAfter, nextIncrementAfter, syncSettingsOf } from './sync-settings.ts'
 
 type Subject = Pick<ConfigRow, 'id' | 'organization_id'>
@@ -42,6 +42,7 @@ export async function followChange(
     })
   }
   if (areSecretsNew || before.domain !== after.domain) await syncWhollyAt(transaction, after.id, at)
+  else if (before.revision !== after.revision) await keepMarks(transaction, before, after)
 }
 
 /** Deleted: its entities go too, batch by batch. */

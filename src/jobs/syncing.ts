@@ -94,7 +94,8 @@ async function follow(
       if (run.failuresBefore > 0) await announceSyncRecovery(transaction, config, news, run.failuresBefore)
       return
     case 'quarantined':
-      await recordSyncEnd(transaction, config.id, regular)
+      // The next increment would find the same: it waits for the approval, or for a full run.
+      await recordSyncEnd(transaction, config.id, run.mode === 'full' ? regular : { nextIncrementalAt: null })
       await announceQuarantine(transaction, config, news, end.merge.held ?? [])
       return
     case 'failed': {

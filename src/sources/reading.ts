@@ -52,6 +52,8 @@ export interface EntityList<S> {
     readonly identities?: number
     readonly groups?: number
     readonly devices?: number
+    /** Entities and facts that this list told in the last full run. */
+    readonly told?: number
   }): number | undefined
   /** One page; from the beginning without a cursor. @throws SourceError */
   read(session: S, cursor: Json | undefined): Promise<Page>

@@ -131,6 +131,6 @@ export async function findByKeys(
   return rows.flatMap((row) => {
     const found = known.get(row.config_id)
     if (found === undefined) return []
-    return [seen<PrincipalRow>({ ...row, config: found.config }, found.seen_at)]
+    return [seen<PrincipalRow>(Object.assign(row, { config: found.config }), found.seen_at)]
   })
 }

@@ -44,16 +44,24 @@ export type Unseen<Row extends RevisionRow = RevisionRow> = Omit<Row, 'last_seen
   readonly last_seen_at: Date | null
 }
 
-/** Adds the sighting. */
+/** Adds the sighting, to the row itself: there may be thousands. */
 export function seen<Row extends RevisionRow>(row: Unseen<Row>, seenAt: Date | null | undefined): Row {
   const { first_seen_at } = row
   const last_seen_at = row.last_seen_at ?? (seenAt && seenAt > first_seen_at ? seenAt : first_seen_at)
-  return { ...row, last_seen_at } as unknown as Row
+  return Object.assign(row, { last_seen_at }) as unknown as Row
 }
 
 /** What is left of a configuration that was deleted is nobody's any more. `$1` is the organisation. */
 export const ofLivingConfig = (revision: string) =>
   `${revision}.config_id = any(array(select id from integration_configs where organization_id = $1))`
+
+/**
+ * Another revision of the entity that `r` is of; null when there is none. To be compared with null, and so asked for each
+ * row: `exists` would be made a join over all of them.
+ */
+export const isThere = (revision: string, condition: string) =>
+  `(select 1 from entity_revisions ${revision} where ${revision}.organization_id = r.organization_id
+    and ${revision}.kind = r.kind and ${revision}.entity_id = r.entity_id and ${condition} limit 1)`
 
 /** Runs SQL as it is written here: the builder would cost more than some of the statements do. */
 export async function rowsOf<Row>(

@@ -167,6 +167,7 @@ export async function countByChanges(
   const only = configIds === undefined ? '' : ` and c.id = any(${parameters.add(configIds)}::uuid[])`
   const isOurs = (revision: string) =>
     `${revision}.organization_id = $1 and ${revision}.kind = $2 and (${revision}.config_id = any(array(select id from configs))) is true`
+  // `< 'infinity'` and not `<>`: two ends of a range are estimated together, and few are found between them.
   return await counted(
     query,
     `with configs as materialized (select c.id from integration_configs c where c.organization_id = $1${only})
@@ -177,11 +178,11 @@ export async function countByChanges(
       where ${isOurs('r')} and r.first_seen_at > $4::timestamptz and r.ended_at = 'infinity'
     ) + (
       select count(*) from entity_revisions r
-      where ${isOurs('r')} and r.ended_at > $4::timestamptz and r.ended_at <> 'infinity'
+      where ${isOurs('r')} and r.ended_at > $4::timestamptz and r.ended_at < 'infinity'
         and (r.first_seen_at <= $4::timestamptz) is true
     ) + (
       select count(distinct r.entity_id) from entity_revisions r
-      where ${isOurs('r')} and r.ended_at > $3::timestamptz and r.ended_at <= $4::timestamptz and r.ended_at <> 'infinity'
+      where ${isOurs('r')} and r.ended_at > $3::timestamptz and r.ended_at <= $4::timestamptz and r.ended_at < 'infinity'
         and not exists (
           select from entity_revisions later
           where later.organization_id = $1 and later.kind = $2 and later.entity_id = r.entity_id

@@ -2,7 +2,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import { factNames, kindNumbers } from '../entities/model.ts'
 import { regroup } from './merge-memberships.ts'
-import { type Comparing, createMergeTables, isWhole, stageOf } from './merge-tables.ts'
+import { type Comparing, createMergeTables, isWhole, keptIn, stageOf } from './merge-tables.ts'
 import { membersOf } from './merge-terms.ts'
 import { renewedGroups } from './renewed-groups.ts'
 import { stageTablesOf } from './stage-tables.ts'
@@ -61,10 +61,13 @@ async function freeze(comparing: Comparing): Promise<void> {
     select entity_id from entity_revisions
     where organization_id = ${organizationId} and closed_in > ${since} and config_id = ${configId}
   `.execute(transaction)
-  for (const table of [entities, facts])
-    await sql`delete from ${table} where entity_id in (select entity_id from merge_frozen)`.execute(
-      transaction,
-    )
+  await sql`delete from ${entities} where entity_id in (select entity_id from merge_frozen)`.execute(
+    transaction,
+  )
+  await sql`
+    delete from ${facts} where entity_id in (select entity_id from merge_frozen) and name <> 'kept'`.execute(
+    transaction,
+  )
 }
 
 /** Values for `merge_entities`, from `told` and `known`. */
@@ -79,7 +82,7 @@ function sideBySide(comparing: Comparing) {
     known.entity_id is not null and case
       when told.entity_id is not null then told.label is null
       else known.kind = any(${kinds}::smallint[]) and not ${frozen}
-        and known.entity_id not in (select entity_id from ${stageOf(comparing).facts} where name = 'kept')
+        and known.entity_id not in (${keptIn(comparing)})
     end,
     known.entity_id is not null and ${frozen},
     coalesce(told.label <> known.label, false),
@@ -87,7 +90,7 @@ function sideBySide(comparing: Comparing) {
     coalesce(told.members_tag, known.members_tag),
     known.first_seen_at, known.opened_in, known.content_hash, known.document_hash, known.facts, known.activity,
     known.members_tag, known.members_print,
-    case when ${merge.areMembershipsComplete ? frozen : sql`true`} then known.group_uids end`
+    case when ${merge.areMembershipsComplete ? sql`${frozen} or exists (${keptIn(comparing)})` : sql`true`} then known.group_uids end`
 }
 
 const insertAll = (comparing: Comparing) => sql`

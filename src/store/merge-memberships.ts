@@ -4,7 +4,7 @@
  */
 import { type RawBuilder, sql } from 'kysely'
 import { kindNumbers } from '../entities/model.ts'
-import { type Comparing, isWhole, stageOf } from './merge-tables.ts'
+import { type Comparing, isWhole, keptIn, stageOf } from './merge-tables.ts'
 import { membersOf } from './merge-terms.ts'
 import { renewedGroups } from './renewed-groups.ts'
 import { stageTablesOf } from './stage-tables.ts'
@@ -24,13 +24,22 @@ export async function regroup(comparing: Comparing): Promise<RawBuilder<unknown>
   await insertGroups(comparing).execute(transaction)
   await sql`analyze merge_groups`.execute(transaction)
   const since = merge.areMembershipsComplete && merge.fuse !== 'approved' ? await knownIn(comparing) : null
-  if (since === null || (await isMuchChanged(comparing))) return grouped(comparing, sql`merge_entities`)
+  const isAnyKept = await hasKept(comparing)
+  if (since === null || (await isMuchChanged(comparing)))
+    return grouped(comparing, sql`merge_entities`, isAnyKept)
   await insertRegrouped(comparing, since).execute(transaction)
   await sql`analyze merge_regrouped`.execute(transaction)
   return grouped(
     comparing,
     sql`(select one.* from merge_entities as one join merge_regrouped as regrouped on regrouped.no = one.no)`,
+    isAnyKept,
   )
+}
+
+async function hasKept({ transaction }: Comparing): Promise<boolean> {
+  const { rows } = await sql<{ is_any: boolean }>`
+    select exists (select from merge_groups where is_kept) as is_any`.execute(transaction)
+  return rows[0]?.is_any === true
 }
 
 /** Number of the merge that last knew every membership. */
@@ -59,7 +68,7 @@ const membersPrint = sql`
 
 function insertGroups(comparing: Comparing) {
   const { merge } = comparing
-  const { memberships, facts } = stageOf(comparing)
+  const { memberships } = stageOf(comparing)
   const { configId } = merge.run
   const afterwards = sql`
     select no, entity_id, uid, label, is_renamed, opened_at, known_members_print
@@ -77,19 +86,21 @@ function insertGroups(comparing: Comparing) {
       where member_uid is not null and not is_removed group by group_uid`
     : sql`select distinct group_uid, null::text as print from ${memberships}`
   const print = merge.areMembershipsComplete
-    ? sql`coalesce(told.print, '0')`
+    ? // What is known besides makes it another one than was told.
+      sql`case when not kept.is_kept then coalesce(told.print, '0') end`
     : sql`case when told.group_uid is null then afterwards.known_members_print end`
   return sql`
     insert into merge_groups
     select afterwards.no, row_number() over (order by afterwards.uid), afterwards.uid,
       '{"uid":' || to_json(afterwards.uid::text) || ',"name":' || to_json(afterwards.label) || '}',
-      afterwards.uid in (${renewedGroups(stageTablesOf(merge.run.id), merge.run)})
-        and afterwards.entity_id not in (select entity_id from ${facts} where name = 'kept'),
+      not kept.is_kept and afterwards.uid in (${renewedGroups(stageTablesOf(merge.run.id), merge.run)}),
+      kept.is_kept,
       afterwards.opened_at is null or afterwards.is_renamed
         or ${print} is distinct from afterwards.known_members_print,
       ${print}
     from (${afterwards} ${isWhole(merge) ? sql`` : others}) as afterwards
-    left join (${prints}) as told on told.group_uid = afterwards.uid`
+    left join (${prints}) as told on told.group_uid = afterwards.uid
+    cross join lateral (select afterwards.entity_id in (${keptIn(comparing)}) as is_kept) as kept`
 }
 
 /** Whoever came or changed since, or is or was in a group that changed. */
@@ -113,20 +124,20 @@ function insertRegrouped(comparing: Comparing, since: number) {
 }
 
 /** Groups of each of the `members`, a table like `merge_entities`. */
-function grouped(comparing: Comparing, members: RawBuilder<unknown>) {
+function grouped(comparing: Comparing, members: RawBuilder<unknown>, isAnyKept: boolean) {
   return sql`
     select one.no, coalesce(of_member.group_uids, '{}') as group_uids, coalesce(of_member.groups, '[]') as groups
     from ${members} as one
     left join (
       select no, array_agg(uid order by rank) as group_uids, '[' || string_agg(named, ',' order by rank) || ']' as groups
       from (
-        select distinct on (no, rank) * from (${membershipsOf(comparing, members)}) as every order by no, rank
+        select distinct on (no, rank) * from (${membershipsOf(comparing, members, isAnyKept)}) as every order by no, rank
       ) as each
       group by no
     ) as of_member on of_member.no = one.no`
 }
 
-function membershipsOf(comparing: Comparing, members: RawBuilder<unknown>) {
+function membershipsOf(comparing: Comparing, members: RawBuilder<unknown>, isAnyKept: boolean) {
   const { merge } = comparing
   const { memberships } = stageOf(comparing)
   const told = (source: RawBuilder<unknown>) => sql`
@@ -140,16 +151,20 @@ function membershipsOf(comparing: Comparing, members: RawBuilder<unknown>) {
     where not one.is_gone and (one.is_frozen or ${isLeft})`
   if (merge.areMembershipsComplete) {
     const all = told(sql`(select group_uid, member_uid from ${memberships} where not is_removed)`)
-    return merge.fuse === 'approved' ? sql`${all} union all ${known(sql`false`)}` : all
+    return merge.fuse === 'approved' || isAnyKept
+      ? sql`${all} union all ${known(sql`in_group.is_kept`)}`
+      : all
   }
   const last = sql`(
     select distinct on (group_uid, member_uid) group_uid, member_uid, is_removed from ${memberships}
     where member_uid is not null order by group_uid, member_uid, n desc
   )`
+  // Whom a full run asked for their groups, in vain.
+  const isUnread = merge.mode === 'full' ? sql`one.entity_id in (${keptIn(comparing)})` : sql`false`
   return sql`
     ${told(sql`(select * from ${last} as last where not is_removed)`)}
     union all
-    ${known(sql`not in_group.is_renewed and not exists (
+    ${known(sql`(not in_group.is_renewed or ${isUnread}) and not exists (
       select from ${last} as last
       where last.is_removed and last.group_uid = in_group.uid and last.member_uid = one.uid
     )`)}`

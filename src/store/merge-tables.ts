@@ -42,6 +42,7 @@ export async function createMergeTables({ transaction }: Comparing): Promise<voi
       uid text collate "C" not null,
       named text not null,
       is_renewed boolean not null,
+      is_kept boolean not null,
       is_changed boolean not null,
       members_print text
     ) on commit drop`,
@@ -72,6 +73,10 @@ export function stageOf({ merge }: Comparing) {
   const { entities, memberships, facts } = stageTablesOf(merge.run.id)
   return { entities: sql.raw(entities), memberships: sql.raw(memberships), facts: sql.raw(facts) }
 }
+
+/** Whom the run met and could not read: a query of their `entity_id`. */
+export const keptIn = (comparing: Comparing): RawBuilder<unknown> =>
+  sql`select entity_id from ${stageOf(comparing).facts} where name = 'kept'`
 
 /** The open revision of a row of `merge_entities` called `one`, as `known`. */
 export const isKnown = ({ merge: { run } }: Comparing): RawBuilder<unknown> => sql`

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { sql } from 'kysely'
 import {
+  commitAll,
   idOf,
   mergeRun,
   newConfig,
@@ -19,7 +20,7 @@ import type { Page } from '../sources/reading.ts'
 import type { Merge } from './merge.ts'
 import { purgeBatch } from './purge.ts'
 import { sweepStages } from './stage-sweep.ts'
-import { openStage, RunCancelled, RunLost } from './sync-stage.ts'
+import { openStage, RunCancelled, RunLost, type StagedPage } from './sync-stage.ts'
 
 const user = (uid: string, title = 'Analyst', more: Partial<Identity> = {}) =>
   ({
@@ -87,6 +88,13 @@ test('a sync without changes writes no revision and moves the sightings', async 
   const [second] = await sightingsOf(owner)
   assert.deepEqual(second?.seen_at, result.at)
   assert.ok(result.at > (first?.seen_at ?? result.at))
+})
+
+test('after a merge nothing waits to be sorted into the index of terms', async () => {
+  await synced(everything)
+  const { rows } = await sql<{ pages: number }>`
+    select gin_clean_pending_list('entity_revisions_terms')::int as pages`.execute(database.query)
+  assert.deepEqual(rows, [{ pages: 0 }])
 })
 
 test('a change ends the revision and begins another at the same moment', async () => {
@@ -258,6 +266,43 @@ test('a group that could not be read keeps its members', async () => {
   assert.equal((await latest(owner, 'u1')).opened_in, 1)
 })
 
+test('a group that a full run could not read keeps its members, though its tag is another', async () => {
+  const tagged = (uid: string, tag: string) => ({ ...group(uid), membersTag: tag })
+  const before: Page = {
+    entities: [user('u1'), user('u2'), user('u3'), tagged('g1', '1'), tagged('g2', '1')],
+    memberships: [member('g1', 'u1'), member('g1', 'u2'), member('g2', 'u1'), member('g2', 'u3')],
+  }
+  const now: Page & Pick<StagedPage, 'kept'> = {
+    entities: [user('u1'), user('u2'), user('u3'), tagged('g1', '2'), tagged('g2', '2')],
+    memberships: [member('g1', 'u3'), member('g2', 'u3')],
+    kept: [{ kind: 'group', uid: 'g1' }],
+  }
+  for (const areMembershipsComplete of [false, true]) {
+    const owner = await synced(before)
+    await sync(database, owner, 'full', [now], { areMembershipsComplete })
+    const groupsOf = async (uid: string) => (await latest(owner, uid)).group_uids
+    assert.deepEqual(await groupsOf('u1'), ['g1'])
+    assert.deepEqual(await groupsOf('u2'), ['g1'])
+    assert.deepEqual(await groupsOf('u3'), ['g1', 'g2'])
+    // Read again, it is as it is told.
+    await sync(database, owner, 'full', [before])
+    assert.deepEqual(await groupsOf('u1'), ['g1', 'g2'])
+    assert.deepEqual(await groupsOf('u3'), ['g2'])
+  }
+})
+
+test('whoever could not be asked for their groups stays in them, though their tags are others', async () => {
+  const tagged = (tag: string) => ({ ...group('g1'), membersTag: tag })
+  const owner = await synced({
+    entities: [user('u1'), user('u2'), tagged('1')],
+    memberships: [member('g1', 'u1'), member('g1', 'u2')],
+  })
+  const asked = { entities: [user('u1'), user('u2'), tagged('2')], kept: [{ kind: 'identity', uid: 'u1' }] }
+  await sync(database, owner, 'full', [asked as Page], { areMembershipsComplete: false })
+  assert.deepEqual((await latest(owner, 'u1')).group_uids, ['g1'])
+  assert.deepEqual((await latest(owner, 'u2')).group_uids, [])
+})
+
 test("a renamed group changes its members' groups", async () => {
   const owner = await synced(everything)
   await sync(database, owner, 'incremental', [{ entities: [group('g1', 'Uno')] }])
@@ -345,14 +390,40 @@ test('above the fuse nothing is applied, and what would go is listed', async () 
   assert.deepEqual(removals[0], { uid: 'u0', label: 'u0@acme.com', entity_id: idOf(owner, 'identity', 'u0') })
 })
 
-test('below the number or the share the fuse lets pass, and never holds an increment', async () => {
-  const removed = {
-    removed: Array.from({ length: 60 }, (_, at) => ({ kind: 'identity', uid: `u${at}` }) as const),
-  }
+const removed = (count: number): Page => ({
+  removed: Array.from({ length: count }, (_, at) => ({ kind: 'identity', uid: `u${at}` }) as const),
+})
+
+test('an increment that names too many as gone is held, and applied once it is approved', async () => {
+  const owner = await synced(hundred())
+  const run = await newRun(database, owner, 'incremental')
+  const stage = await openStage(database, run)
+  await commitAll(stage, owner, [{ ...removed(11), entities: [user('u50', 'Chief')] }])
+  const held = await mergeRun(database, run, { fuse })
+  assert.equal(held.kind, 'quarantined')
+  assert.deepEqual(held.held, [{ kind: 'identity', why: 'removals', count: 11, of: 100 }])
+  assert.equal((await lines(owner)).length, 100)
+  const approved = await mergeRun(database, await takeOver(database, run), { fuse: 'approved' })
+  assert.equal(approved.counts.identity.open, 89)
+  assert.equal((await latest(owner, 'u50')).attributes.job_title, 'Chief')
+})
+
+test('members that an increment takes from a group are not held', async () => {
+  const uids = Array.from({ length: 100 }, (_, at) => `u${at}`)
+  const owner = await synced({
+    entities: [...uids.map((uid) => user(uid)), group('g1')],
+    memberships: uids.map((uid) => member('g1', uid)),
+  })
+  const emptied = { changedGroups: [{ uid: 'g1' }] }
+  const result = await sync(database, owner, 'incremental', [emptied], { fuse })
+  assert.deepEqual([result.kind, result.memberships.lost], ['merged', 100])
+})
+
+test('below the number or the share the fuse lets pass', async () => {
   const cases = [
     ['full', [hundred(10)], fuse],
     ['full', [hundred(50)], { percent: 1, atLeast: 51 }],
-    ['incremental', [removed], fuse],
+    ['incremental', [removed(10)], fuse],
   ] as const
   for (const [mode, pages, fuse] of cases)
     assert.equal((await sync(database, await synced(hundred()), mode, pages, { fuse })).kind, 'merged')

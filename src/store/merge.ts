@@ -77,12 +77,24 @@ export interface MergeResult {
  * @throws RunLost, RunCancelled, StageLost, DatabaseUnavailable, and what `finish` throws
  */
 export async function merge(database: Database, what: Merge): Promise<MergeResult> {
-  return await withLongStatements(database, (query) =>
-    inTransaction({ query }, (transaction) => mergeWithin(transaction, what)),
-  ).catch((error: unknown) => {
+  return await withLongStatements(database, async (query) => {
+    const result = await inTransaction({ query }, (transaction) => mergeWithin(transaction, what))
+    // The run has ended with the merge: what is left to tidy must not fail it.
+    if (result.kind === 'merged') await tidyTerms.execute(query).catch(() => undefined)
+    return result
+  }).catch((error: unknown) => {
     throw told(error)
   })
 }
+
+/**
+ * Look-ups read what an index has not sorted in yet from end to end.
+ *
+ * @see https://www.postgresql.org/docs/current/gin.html#GIN-FAST-UPDATE
+ */
+const tidyTerms = sql`
+  select gin_clean_pending_list(oid) from pg_class
+  where oid = 'entity_revisions_terms'::regclass and pg_has_role(relowner, 'usage')`
 
 async function mergeWithin(transaction: Transaction<Schema>, what: Merge): Promise<MergeResult> {
   const { run } = what
@@ -113,7 +125,7 @@ async function settle(comparing: Comparing, found: ChangeCounts, isNews: boolean
   const { merge: what } = comparing
   const { counts, memberships, before } = found
   const held =
-    what.fuse === 'approved' || what.mode === 'incremental'
+    what.fuse === 'approved'
       ? []
       : heldBy(
           what.fuse,
@@ -128,7 +140,8 @@ async function settle(comparing: Comparing, found: ChangeCounts, isNews: boolean
             before: memberships.before,
             isComplete: what.areMembershipsComplete,
           },
-        )
+          // Members that an increment takes from a group are those of groups that it read whole.
+        ).filter(({ why }) => what.mode === 'full' || why === 'removals')
   const findings = { counts, memberships, ...(held.length > 0 && { held }) }
   const unwritten = { at: what.now, sequence: 0 }
   if (what.isDryRun === true)

@@ -144,18 +144,22 @@ export async function endRun(
   run: RunHandle,
   { status, at, result, changed, removed, knowledge, ...spent }: MergedRun,
 ): Promise<readonly string[]> {
+  const takesPlaceOf: readonly SyncMode[] =
+    status === 'quarantined' || knowledge?.completeAt !== undefined
+      ? ['full', 'incremental']
+      : knowledge === undefined
+        ? []
+        : ['incremental']
   // First, as one alone may wait.
-  const superseded =
-    knowledge?.completeAt === undefined && status !== 'quarantined'
-      ? []
-      : await transaction
-          .updateTable('sync_runs')
-          .set({ status: 'superseded' })
-          .where('config_id', '=', run.configId)
-          .where('status', '=', 'quarantined')
-          .where('id', '<>', run.id)
-          .returning('id')
-          .execute()
+  const superseded = await transaction
+    .updateTable('sync_runs')
+    .set({ status: 'superseded' })
+    .where('config_id', '=', run.configId)
+    .where('status', '=', 'quarantined')
+    .where('mode', '=', sql<SyncMode>`any(${takesPlaceOf}::text[])`)
+    .where('id', '<>', run.id)
+    .returning('id')
+    .execute()
   const { numUpdatedRows } = await held(transaction, run)
     .set({
       status,

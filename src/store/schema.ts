@@ -214,7 +214,7 @@ export type SyncRunStatus =
   | 'failed'
   | 'quarantined'
   | 'cancelled'
-  /** Was quarantined, and a later full run has taken its place. */
+  /** Was quarantined, and a later run has taken its place. */
   | 'superseded'
 
 export interface SyncRunTable {

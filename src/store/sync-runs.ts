@@ -95,10 +95,16 @@ export function syncRunsIn(query: Kysely<Schema> | Transaction<Schema>) {
         .returningAll()
         .executeTakeFirstOrThrow(),
 
-    /** Queues a quarantined run again, to be applied as it stands. */
+    /** Queues a quarantined run again, to be applied as it stands. How long it waited is no part of how long it takes. */
     approve: (organizationId: string, id: string, approvedBy: string): Promise<SyncRunRow> =>
       change(organizationId, id)
-        .set({ status: 'queued', approved_by: approvedBy, ended_at: null, cancel_requested: false })
+        .set({
+          status: 'queued',
+          approved_by: approvedBy,
+          started_at: null,
+          ended_at: null,
+          cancel_requested: false,
+        })
         .returningAll()
         .executeTakeFirstOrThrow(),
 

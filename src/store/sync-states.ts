@@ -32,6 +32,20 @@ export async function syncWhollyAt(
     .execute()
 }
 
+/** What increments go on from stays good: the configuration has another revision, of the same credentials and domain. */
+export async function keepMarks(
+  transaction: Transaction<Schema>,
+  before: Pick<ConfigRow, 'id' | 'revision'>,
+  after: Pick<ConfigRow, 'revision'>,
+): Promise<void> {
+  await transaction
+    .updateTable('sync_states')
+    .set({ marks_revision: after.revision })
+    .where('config_id', '=', before.id)
+    .where('marks_revision', '=', before.revision)
+    .execute()
+}
+
 /** Times that another schedule gives; where none was planned, none is. */
 export async function reschedule(
   transaction: Transaction<Schema>,

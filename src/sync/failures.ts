@@ -64,6 +64,12 @@ export const syncCauses = {
       'What an increment goes on from has expired there or was reset. Nothing was removed; a full run reads everything again.',
     remedy: 'Nothing is to be done: a full run is due at once.',
   },
+  sync_mark_missing: {
+    title: 'Increments go on without the list {list}',
+    explanation:
+      'It tells what has changed since a mark, and the last full run could not take one. What it tells is left to full runs.',
+    remedy: 'Look up in the last full run what the list needs, grant it, and run a full sync.',
+  },
   sync_process_ended: {
     title: 'The run ended its process again and again',
     explanation:

@@ -4,6 +4,7 @@ import type { Stage } from '../store/sync-stage.ts'
 import { SyncFailure } from './failures.ts'
 import type { OwnerProgress, Progress, WalkProgress } from './progress.ts'
 import { type ReadingParts, readChain, type Step, Unread } from './reading.ts'
+import { unreadPage } from './staging.ts'
 
 /** In progress, results and errors, beside the names of lists. */
 export const membershipsName = 'memberships'
@@ -116,12 +117,14 @@ async function readOwner(
   mayRefuse: boolean,
 ): Promise<void> {
   const { recorder } = parts
+  const owner = { kind: walk.by, uid }
   const read = (from: OwnerProgress) =>
     readChain(parts, {
       list: membershipsName,
       title: 'Memberships',
       capability: 'memberships',
       kinds: [],
+      told: owner,
       ...(from.cursor !== undefined && {
         from: { cursor: from.cursor, ...(from.trail !== undefined && { trail: from.trail }) },
       }),
@@ -142,12 +145,14 @@ async function readOwner(
     })
   } catch (error) {
     if (!(error instanceof Unread)) throw error
-    // Gone since it was listed.
+    // Gone since it was listed: the next run finds out.
     if (error.status === 404)
-      return recorder.note((progress) => changed(progress, (now) => ({ open: withoutOpen(now, uid) })))
+      return recorder.add(unreadPage(owner), (progress) =>
+        changed(progress, (now) => ({ open: withoutOpen(now, uid) })),
+      )
     const refused = (recorder.progress.memberships?.refused ?? 0) + 1
     if (!mayRefuse || !error.isFinal || refused > maxRefused) throw new SyncFailure(error.error)
-    recorder.note((progress) =>
+    await recorder.add(unreadPage(owner), (progress) =>
       changed(progress, (now) => ({
         open: withoutOpen(now, uid),
         refused: now.refused + 1,

@@ -22,8 +22,8 @@ export interface Pace {
 
 export const defaultPace: Pace = {
   ownersAtOnce: 8,
-  rowsWaiting: 6_000,
-  rowsAtOnce: 2_000,
+  rowsWaiting: 2_000,
+  rowsAtOnce: 1_000,
   lingerMs: 150,
   lookMs: 5_000,
   // About a quarter of an hour in all: a provider's restart passes, and a lasting outage ends the run.

@@ -102,7 +102,8 @@ export function planOf(
     ...(known.device !== undefined && { devices: known.device }),
   }
   const planned = lists.map(({ name, title, required, calls }): PlannedList => {
-    const count = calls(counts)
+    const told = outcome?.lists?.[name]?.seen
+    const count = calls({ ...counts, ...(told !== undefined && { told }) })
     return { name, title, required, ...(count !== undefined && { calls: count }) }
   })
   const walk = outcome?.memberships

@@ -84,6 +84,8 @@ export interface Progress {
   readonly marks: Readonly<Record<string, Json>>
   /** Marks were asked for; those that are missing could not be had. */
   readonly areMarksTaken: boolean
+  /** Lists of increments without a mark, and why: increments go on without them. */
+  readonly unmarked: readonly RunError[]
   readonly lists: Readonly<Record<string, ListProgress>>
   readonly memberships?: WalkProgress
   readonly unreadable: { readonly count: number; readonly named: readonly Unreadable[] }
@@ -96,6 +98,7 @@ export const newProgress = (begin: Pick<Progress, 'mode' | 'revision' | 'beganAt
   ...begin,
   marks: {},
   areMarksTaken: begin.mode === 'incremental',
+  unmarked: [],
   lists: {},
   unreadable: { count: 0, named: [] },
   unnamedKinds: [],

@@ -2,7 +2,7 @@
 import type { OpenedConfig } from '../configs/opened.ts'
 import type { Json } from '../sources/reading.ts'
 import type { Stage } from '../store/sync-stage.ts'
-import { capabilityOf, SyncFailure } from './failures.ts'
+import { capabilityOf, failureOf, SyncFailure } from './failures.ts'
 import { type ReadableList, readLists } from './lists.ts'
 import { chooseWalk, newWalk, walkMemberships } from './memberships.ts'
 import type { Pace } from './pace.ts'
@@ -92,23 +92,23 @@ async function takeMarks({ reader, session }: Everything, parts: ReadingParts): 
   const { recorder } = parts
   if (recorder.progress.areMarksTaken) return
   const taken = await Promise.all(
-    reader.increments.map(async (list): Promise<[string, Json][]> => {
+    reader.increments.map(async (list): Promise<Pick<Progress, 'marks' | 'unmarked'>> => {
       const { name, title, required, kinds } = list
       const subject = { list: name, capability: capabilityOf(kinds[0]) }
       try {
         const mark = await patiently(parts, subject, () => list.begin(session.session))
-        return [[name, keptMark(mark, title)]]
+        return { marks: { [name]: keptMark(mark, title) }, unmarked: [] }
       } catch (error) {
         if (!(error instanceof Unread)) throw error
         if (required) throw new SyncFailure(error.error)
-        // Increments go on without it.
-        return []
+        return { marks: {}, unmarked: [error.error] }
       }
     }),
   )
   recorder.note((progress) => ({
     ...progress,
-    marks: Object.fromEntries(taken.flat()),
+    marks: Object.assign({}, ...taken.map(({ marks }) => marks)),
+    unmarked: taken.flatMap(({ unmarked }) => unmarked),
     areMarksTaken: true,
   }))
 }
@@ -133,10 +133,15 @@ async function readMemberships({ reader, session, stage }: Everything, parts: Re
 async function readIncrement(what: Everything, parts: ReadingParts): Promise<void> {
   const { reader, session, stage, knownMarks } = what
   const { recorder } = parts
+  recorder.note((progress) => ({
+    ...progress,
+    unmarked: reader.increments
+      .filter(({ name }) => knownMarks[name] === undefined)
+      .map(({ name, title }) => ({ ...failureOf('sync_mark_missing', title).error, list: name })),
+  }))
   const lists = reader.increments.flatMap((list): ReadableList[] => {
     const { name, title, required, kinds } = list
     const mark = knownMarks[name]
-    // A list whose mark could not be had is left to full runs.
     if (mark === undefined) return []
     return [
       {

@@ -1,7 +1,6 @@
 /** Reads chains of pages: patiently where the provider may only be unable for a while, and never round in circles. */
 import { setTimeout as wait } from 'node:timers/promises'
 import type { OpenedConfig } from '../configs/opened.ts'
-import type { EntityKind } from '../entities/model.ts'
 import { SourceError } from '../outbound/source-error.ts'
 import type { Json, Page } from '../sources/reading.ts'
 import type { EntityType } from '../sources/source.ts'
@@ -9,7 +8,7 @@ import { diagnoseReading, type RunError, readingError } from './failures.ts'
 import type { Pace } from './pace.ts'
 import { follow, maxNamed, type Progress, type Trail } from './progress.ts'
 import type { Recorder } from './recorder.ts'
-import { type Owner, type Staged, stagePage } from './staging.ts'
+import { type Owner, type Staged, type Subjects, stagePage } from './staging.ts'
 
 /** What reading needs of a run. */
 export interface ReadingParts {
@@ -98,12 +97,10 @@ export interface Step {
   readonly unreadable: number
 }
 
-export interface Chain extends Subject {
+export interface Chain extends Subject, Subjects {
   /** For people. */
   readonly title: string
   readonly from?: { readonly cursor: Json; readonly trail?: Trail }
-  /** Kinds whose entities its pages list. */
-  readonly kinds: readonly EntityKind[]
   read(cursor: Json | undefined): Promise<Page>
   /** How a page that is kept changes what the run goes on from. */
   record(progress: Progress, step: Step): Progress

@@ -19,6 +19,8 @@ export interface ReadPage {
   readonly page: StagedPage
   /** Entities, memberships and facts. */
   readonly rows: number
+  /** Set where the provider sent none: what is kept then is what is known. */
+  readonly isUnread?: boolean
 }
 
 export interface Recorder {
@@ -63,7 +65,7 @@ export function createRecorder(
     waitingSinceMs = undefined
     const rows = taken.reduce((sum, page) => sum + page.rows, 0)
     const totals = {
-      pages: pages + taken.length,
+      pages: pages + taken.filter(({ isUnread }) => isUnread !== true).length,
       seen: seen + rows,
       providerCalls: begin.totals.providerCalls + begin.use.calls,
       throttled: begin.totals.throttled + begin.use.throttled,

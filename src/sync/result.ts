@@ -13,14 +13,17 @@ export interface RunOutcome {
   readonly memberships?: Pick<WalkProgress, 'by' | 'calls' | 'owners' | 'pages' | 'seen' | 'refused'>
 }
 
-export function outcomeOf({ lists, memberships, unreadable }: Progress): RunOutcome {
+export function outcomeOf({ lists, memberships, unmarked, unreadable }: Progress): RunOutcome {
   return {
     lists: Object.fromEntries(
       Object.entries(lists).map(([name, { pages, seen }]) => [name, { pages, seen }]),
     ),
-    leftOut: [...Object.values(lists), ...(memberships === undefined ? [] : [memberships])].flatMap(
-      ({ error }) => error ?? [],
-    ),
+    leftOut: [
+      ...[...Object.values(lists), ...(memberships === undefined ? [] : [memberships])].flatMap(
+        ({ error }) => error ?? [],
+      ),
+      ...unmarked,
+    ],
     unreadable,
     ...(memberships !== undefined && { memberships: walkOf(memberships) }),
   }

@@ -37,12 +37,15 @@ const maxUidLength = 512
 const isUid = (uid: string) =>
   uid !== '' && uid.length <= maxUidLength && !uid.includes('\0') && uid.isWellFormed()
 
-/** @param kinds of which the list tells the entities: an unreadable one of them is there all the same */
-export async function stagePage(
-  owner: Owner,
-  page: Page,
-  { list, kinds }: { readonly list: string; readonly kinds: readonly EntityKind[] },
-): Promise<Staged> {
+export interface Subjects {
+  readonly list: string
+  /** Of which the list tells the entities: an unreadable one of them is there all the same. */
+  readonly kinds: readonly EntityKind[]
+  /** Whose members or groups the page tells: when some cannot be read, all that are known stay. */
+  readonly told?: { readonly kind: EntityKind; readonly uid: string }
+}
+
+export async function stagePage(owner: Owner, page: Page, { list, kinds, told }: Subjects): Promise<Staged> {
   const entities: StagedEntity[] = []
   const unreadable: Unreadable[] = []
   for (const [index, entity] of (page.entities ?? []).entries()) {
@@ -69,14 +72,32 @@ export async function stagePage(
         .map(({ kind, uid, activity }) => ({ kind, uid, activity: activityText(activity) })),
       removed: (page.removed ?? []).filter(({ uid }) => isUid(uid)),
       changedGroups: (page.changedGroups ?? []).filter(({ uid }) => isUid(uid)),
-      kept: unreadable.flatMap(({ kind, uid }) =>
-        uid === undefined || !kinds.includes(kind) ? [] : { kind, uid },
-      ),
+      kept: [
+        ...unreadable.flatMap(({ kind, uid }) =>
+          uid === undefined || !kinds.includes(kind) ? [] : { kind, uid },
+        ),
+        ...(told !== undefined && unreadable.length > 0 ? [told] : []),
+      ],
     },
     rows: entities.length + memberships.length + facts.length,
     unreadable,
   }
 }
+
+/** Nothing was told of it: what is known stays. */
+export const unreadPage = (kept: { readonly kind: EntityKind; readonly uid: string }) => ({
+  page: {
+    entities: [],
+    memberships: [],
+    facts: [],
+    activities: [],
+    removed: [],
+    changedGroups: [],
+    kept: [kept],
+  },
+  rows: 0,
+  isUnread: true,
+})
 
 const isKept = ({ group, member }: Membership) => isUid(group) && isUid(member)
 

@@ -89,14 +89,14 @@ export const runSchema = z
       status: z
         .enum(['queued', 'running', 'succeeded', 'failed', 'quarantined', 'cancelled', 'superseded'])
         .describe(
-          '`quarantined`: it would remove more than the fuse lets pass, and waits for approval; `superseded`: it waited, and a later full run has taken its place.',
+          '`quarantined`: it would remove more than the fuse lets pass, and waits for approval; `superseded`: it waited, and a later run has taken its place.',
         ),
       reason: z.string().describe('`first`, `schedule` or `request`.'),
       requested_by: z.string(),
       requested_at: time,
-      started_at: time.optional(),
+      started_at: time.optional().describe('Once approved, when it began to be applied.'),
       ended_at: time.optional(),
-      duration_ms: count.optional(),
+      duration_ms: count.optional().describe('Of an approved run: of applying it.'),
       cancel_requested: z.boolean(),
       approved_by: z.string().optional(),
       pages: count.describe('Pages read and kept.'),

@@ -9,7 +9,8 @@ import { askedOf, type OktaReading } from './reading-session.ts'
 
 const scope = 'okta.roles.read'
 /** The default, and the most that is documented. */
-const firstPage = '/api/v1/iam/assignees/users?limit=100'
+const assigneesPerPage = 100
+const firstPage = `/api/v1/iam/assignees/users?limit=${assigneesPerPage}`
 /** Users whose roles are asked for side by side, as one page of this list. */
 const usersPerPage = 10
 
@@ -31,8 +32,9 @@ export const roleAssignmentList: EntityList<OktaReading> = {
   capability: 'roles',
   required: false,
   facts: ['roles'],
-  // How many administrators there are is known once they were listed.
-  calls: () => undefined,
+  // Each administrator has a role at least, and is asked for.
+  calls: ({ told }) =>
+    told === undefined ? undefined : Math.max(1, Math.ceil(told / assigneesPerPage)) + told,
   async read(session, cursor) {
     const { at, pending } = progressIn(cursor)
     if (pending.length === 0 && at !== undefined) {
