@@ -755,6 +755,29 @@ test('a feed that is followed tells what is merged later, and ends with its read
   assert.ok(!api.log().includes('internal error'))
 })
 
+test('feeds are followed by 200 at a time; who asks for the head alone follows none', async () => {
+  const { headers } = await makeOffice()
+  const url = `${api.url}${entities}/changes?follow=true`
+  const answers = await Promise.all(Array.from({ length: 210 }, () => request(url, { headers })))
+  const refused = answers.filter(({ statusCode }) => statusCode === 503)
+  const open = answers.filter(({ statusCode }) => statusCode === 200)
+  assert.equal(refused.length + open.length, 210)
+  // Some may be open still for those that other tests have left.
+  assert.ok(open.length > 100 && open.length <= 200)
+  for (const { body } of refused) assert.match(await body.text(), /As many feeds are followed/)
+  const before = brokenOff()
+  for (const { body } of open) body.on('error', () => undefined).destroy()
+  await until(() => brokenOff() === before + open.length, 'the end of all of them')
+  await Promise.all(Array.from({ length: 210 }, () => request(url, { method: 'HEAD', headers })))
+  const givesUpAt = performance.now() + 30_000
+  for (let status = 0; status !== 200; await delay(100)) {
+    assert.ok(performance.now() < givesUpAt, 'waited for those to leave who asked for the head')
+    const { statusCode, body } = await request(url, { headers })
+    body.on('error', () => undefined).destroy()
+    status = statusCode
+  }
+})
+
 test('a stream ends when its reader leaves, whatever is still to come', async () => {
   const { organizationId, okta, headers } = await makeWorld()
   const many = Array.from({ length: 6_000 }, (_, n) => ({

@@ -13,7 +13,7 @@ import { type Page, searchEntities } from '../src/entities/search.ts'
 import { isFulfilled } from '../src/entities/term-formula.ts'
 import { fold } from '../src/entities/terms.ts'
 import type { Database } from '../src/store/database.ts'
-import type { Touch } from '../src/store/entity-history.ts'
+import type { Touch } from '../src/store/entity-differences.ts'
 import { createSightings } from '../src/store/sightings.ts'
 import {
   idOf,

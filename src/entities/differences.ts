@@ -1,7 +1,7 @@
 /** What is different of entities between two moments, field by field. */
 import { isDeepStrictEqual } from 'node:util'
 import type { Kysely } from 'kysely'
-import { type DifferenceRow, findDifferences, findTouched, type Touch } from '../store/entity-history.ts'
+import { type DifferenceRow, findDifferences, findTouched, type Touch } from '../store/entity-differences.ts'
 import type { Match, Scope } from '../store/entity-search.ts'
 import type { Schema } from '../store/schema.ts'
 import { attributesText, byEntity } from './rendering.ts'

@@ -1,14 +1,7 @@
 /** Entities as streams of lines: all there was at a moment, and what changed since. */
 import type { Kysely } from 'kysely'
-import {
-  type EventPlace,
-  type EventRow,
-  finalMoment,
-  findAt,
-  findBegun,
-  findGone,
-  lastSequence,
-} from '../store/entity-history.ts'
+import { type EventPlace, type EventRow, findBegun, findGone, lastSequence } from '../store/entity-events.ts'
+import { finalMoment, findAt } from '../store/entity-export.ts'
 import type { RevisionRow } from '../store/entity-rows.ts'
 import { beforeAll } from '../store/entity-search.ts'
 import type { Schema } from '../store/schema.ts'

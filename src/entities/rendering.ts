@@ -39,9 +39,17 @@ export function attributesText(row: RevisionRow, momentMs: number): string {
 }
 
 function activityMembers(activity: string, momentMs: number): string {
-  for (const [, time = ''] of activity.matchAll(/"last_(?:login|seen)_time":"([^"]*)"/g))
-    if (Date.parse(time) > momentMs) return membersUntil(activity, momentMs)
-  return `,${members(activity)}`
+  return isLaterIn(activity, 'last_login_time', momentMs) || isLaterIn(activity, 'last_seen_time', momentMs)
+    ? membersUntil(activity, momentMs)
+    : `,${members(activity)}`
+}
+
+/** Times have no quotes within. */
+function isLaterIn(activity: string, name: string, momentMs: number): boolean {
+  const at = activity.indexOf(`"${name}":"`)
+  if (at === -1) return false
+  const begin = at + name.length + 4
+  return Date.parse(activity.slice(begin, activity.indexOf('"', begin))) > momentMs
 }
 
 /** The address of a sign-in goes with its time. */

@@ -1,16 +1,6 @@
-/** /api/v2/credence/entities: look-ups in bulk, what belongs together, what changed, and everything as lines. */
-import { Readable } from 'node:stream'
-import { setTimeout as delay } from 'node:timers/promises'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+/** /api/v2/credence/entities: look-ups in bulk, what belongs together, what is different. */
 import { z } from 'zod'
 import { differentEntities } from '../../entities/differences.ts'
-import {
-  beforeAllChanges,
-  changeLines,
-  exportedLines,
-  lineFormats,
-  readCursor,
-} from '../../entities/feeds.ts'
 import { lookUpPrincipals, relatedEntities } from '../../entities/lookup.ts'
 import { entityTypes, kindNumbers } from '../../entities/model.ts'
 import { pageToken } from '../../entities/page-token.ts'
@@ -18,14 +8,14 @@ import { entityText, kindOfNumber, revisionText } from '../../entities/rendering
 import { resolve } from '../../entities/search.ts'
 import { findById } from '../../store/entity-keys.ts'
 import { createSightings } from '../../store/sightings.ts'
-import { errorLine } from '../error-line.ts'
-import { errorSchema, RequestError, sendJson } from '../errors.ts'
+import { errorSchema, sendJson } from '../errors.ts'
 import type { ServerParts } from '../parts.ts'
 import type { Server } from '../server.ts'
 import { entityNotFound, entitySchema, readEntityId } from './entity-context.ts'
+import { entityLineRoutes } from './entity-lines.ts'
 import {
-  anyTypeSchema,
   asOfSchema,
+  entitiesPath,
   includeRawSchema,
   kindOf,
   kindsOf,
@@ -43,8 +33,6 @@ import {
 } from './entity-requests.ts'
 import { expecting } from './validate.ts'
 
-export const entitiesPath = '/api/v2/credence/entities'
-
 const mostPrincipals = 1_000
 const longestPrincipal = 400
 /** Of a look-up, in bytes: its principals with room to spare. */
@@ -52,11 +40,6 @@ const maxLookUpBytes = 1024 * 1024
 
 const defaultDifferences = 100
 const maxDifferences = 1_000
-
-/** How often a feed that is followed looks for changes, in milliseconds. */
-const followEveryMs = 1_000
-/** An empty line after so long without a change keeps the connection from being taken for a dead one. */
-const quietMs = 15_000
 
 const tags = ['Credence']
 const access = 'siem_entities_read'
@@ -131,19 +114,6 @@ const differencesSchema = z
     meta: z.object({ page: z.object({ next_token: z.string() }) }),
   })
   .meta({ id: 'EntityDifferencesResponse' })
-
-const formatSchema = z
-  .enum(lineFormats, expecting(`one of ${lineFormats.join(', ')}`))
-  .optional()
-  .meta({ description: 'Form of the lines; `credence` unless given.' })
-
-const linesAnswer = {
-  200: {
-    description: 'One JSON document a line. A stream that breaks off is not whole.',
-    content: { 'application/x-ndjson': { schema: z.string() } },
-  },
-  ...refusals,
-}
 
 export function entityRoutes(server: Server, parts: ServerParts): void {
   const { query: db } = parts.database
@@ -302,138 +272,5 @@ export function entityRoutes(server: Server, parts: ServerParts): void {
     },
   )
 
-  server.get(
-    `${entitiesPath}/export`,
-    {
-      config: { access },
-      schema: {
-        tags,
-        operationId: 'exportEntities',
-        summary: 'Everything that there is, or was at a moment, one entity a line',
-        querystring: z.object({
-          as_of: asOfSchema,
-          entity_type: anyTypeSchema,
-          format: formatSchema,
-          include: includeRawSchema,
-        }),
-        response: linesAnswer,
-      },
-    },
-    async (request, reply) => {
-      const { as_of = 'now', entity_type, format = 'credence', include } = request.query
-      const moment = readAt('as_of', as_of, now())
-      const feed = {
-        organizationId: organizationOf(request),
-        kinds: kindsOf(entity_type),
-        format,
-        withRaw: wantsRaw(include),
-      }
-      return sendLines(request, reply, parts, exportedLines(db, feed, moment))
-    },
-  )
-
-  server.get(
-    `${entitiesPath}/changes`,
-    {
-      config: { access },
-      schema: {
-        tags,
-        operationId: 'streamEntityChanges',
-        summary:
-          'What was created, updated and removed, one change a line, in the order in which it was found',
-        querystring: z.object({
-          after: z
-            .string(expecting('a cursor of an earlier line'))
-            .optional()
-            .meta({ description: '`cursor` of the last line that was read; the beginning unless given.' }),
-          follow: z
-            .enum(['true', 'false'], expecting('true or false'))
-            .optional()
-            .meta({ description: '`true` goes on with what is found from now on; `false` unless given.' }),
-          entity_type: anyTypeSchema,
-          format: formatSchema,
-          include: includeRawSchema,
-        }),
-        response: linesAnswer,
-      },
-    },
-    async (request, reply) => {
-      const { after, follow, entity_type, format = 'credence', include } = request.query
-      const cursor = after === undefined ? beforeAllChanges : readCursor(after)
-      if (cursor === undefined)
-        throw new RequestError('invalid_request', 'after: expected a cursor of an earlier line')
-      const feed = {
-        organizationId: organizationOf(request),
-        kinds: kindsOf(entity_type),
-        format,
-        withRaw: wantsRaw(include),
-      }
-      const changes = changeLines(db, feed, cursor)
-      return sendLines(
-        request,
-        reply,
-        parts,
-        follow === 'true' ? following(changes, parts) : untilQuiet(changes),
-      )
-    },
-  )
-}
-
-async function* untilQuiet(pieces: AsyncGenerator<string, never>): AsyncGenerator<string, undefined> {
-  for await (const piece of pieces) {
-    if (piece === '') return undefined
-    yield piece
-  }
-  return undefined
-}
-
-/** Goes on until its reader leaves or the server ends. */
-async function* following(
-  pieces: AsyncGenerator<string, never>,
-  { lifecycle }: ServerParts,
-): AsyncGenerator<string, undefined> {
-  // The first of them comes at once, so that its reader sees that it is heard.
-  let quietSinceMs = Number.NEGATIVE_INFINITY
-  for await (const piece of pieces) {
-    if (piece !== '') {
-      quietSinceMs = performance.now()
-      yield piece
-      continue
-    }
-    if (!lifecycle.isReady()) return undefined
-    if (performance.now() - quietSinceMs >= quietMs) {
-      quietSinceMs = performance.now()
-      yield '\n'
-    }
-    await delay(followEveryMs)
-  }
-  return undefined
-}
-
-/** Sends pieces as fast as they are read. The first one decides the status: what fails later can only cut the stream off. */
-async function sendLines(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  { log, lifecycle }: ServerParts,
-  pieces: AsyncGenerator<string, undefined>,
-): Promise<FastifyReply> {
-  const first = await pieces.next()
-  const lines = Readable.from(withFirst(first, pieces), { objectMode: false })
-  const forget = lifecycle.whenImpatient(() => lines.destroy())
-  lines.on('close', forget)
-  lines.on('error', (error) =>
-    log.error({ request_id: request.id, error: errorLine(error) }, 'a stream of entities was cut off'),
-  )
-  reply.header('content-type', 'application/x-ndjson').send(lines)
-  return reply
-}
-
-async function* withFirst(
-  first: IteratorResult<string, undefined>,
-  rest: AsyncGenerator<string, undefined>,
-): AsyncGenerator<string, undefined> {
-  if (first.done) return undefined
-  yield first.value
-  yield* rest
-  return undefined
+  entityLineRoutes(server, parts)
 }

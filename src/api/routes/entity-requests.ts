@@ -10,6 +10,8 @@ import type { Span } from '../../store/entity-search.ts'
 import { forbidden, RequestError } from '../errors.ts'
 import { expecting } from './validate.ts'
 
+export const entitiesPath = '/api/v2/credence/entities'
+
 const kinds = new Map(entityKinds.map((kind) => [entityTypes[kind], kind]))
 const typeNames = [...kinds.keys()]
 
@@ -57,7 +59,7 @@ export const asOfSchema = text().meta({
 
 export const limitSchema = (most: number, by: number, what: string) =>
   z
-    .string()
+    .string(expecting(`a whole number from 1 to ${most}`))
     .regex(/^[1-9]\d{0,3}$/, `expected a whole number from 1 to ${most}`)
     .transform(Number)
     .refine((limit) => limit <= most, `expected a whole number from 1 to ${most}`)
