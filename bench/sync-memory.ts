@@ -1,36 +1,92 @@
-/** What a run's process needs of memory, however large the organisation. */
+/** What the published server needs of memory while it synchronises, however large the organisation. */
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { generateVaultKey } from '../src/vault/keys.ts'
 import { type Benchmark, measured } from './benchmark.ts'
 import { startChild } from './child.ts'
-import type { LargeProviderAnswers } from './large-provider-process.ts'
-import type { SyncServerAnswers } from './sync-server-process.ts'
+import type { LargeProvider, LargeProviderAnswers } from './large-provider-process.ts'
+import { type Address, firstSync } from './sync-client.ts'
 
+const root = join(import.meta.dirname, '..')
+const main = join(root, 'dist', 'src', 'cli', 'main.js')
+const scale = Number(process.env.BENCH_SCALE ?? 1)
 const sizes = [
-  { users: 100_000, groups: 500 },
-  { users: 1_000_000, groups: 500 },
+  { users: 100_000 * scale, groups: 500 },
+  { users: 1_000_000 * scale, groups: 500 },
 ] as const
 const mostMemory = 250
 const mostGrowth = 1.1
+
+/** The build, served as a user would: Node's own need is in its memory, what runs TypeScript is not. */
+async function serve({ endpoints }: LargeProvider) {
+  const dataDir = mkdtempSync(join(tmpdir(), 'credence-bench-'))
+  const endpointsFile = join(dataDir, 'endpoints.json')
+  writeFileSync(endpointsFile, JSON.stringify(endpoints))
+  const options = {
+    env: {
+      PATH: process.env.PATH,
+      CREDENCE_ENDPOINTS: endpointsFile,
+      CREDENCE_VAULT_KEY: generateVaultKey(),
+      CREDENCE_LOG_LEVEL: 'silent',
+    },
+  }
+  const command = (...args: string[]) => [main, ...args, '--data-dir', dataDir, '--json']
+  const server = spawn(process.execPath, command('serve', '--port', '0'), {
+    ...options,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  const [line] = (await once(createInterface(server.stdout), 'line')) as [string]
+  const { url, pid } = JSON.parse(line) as { url: string; pid: number }
+  const keys = JSON.parse(
+    execFileSync(
+      process.execPath,
+      command('keys', 'create', '--permissions', 'integrations_read,manage_integrations'),
+      { ...options, encoding: 'utf8' },
+    ),
+  ) as { api_key: string; application_key: string }
+  const address: Address = {
+    url,
+    headers: { 'dd-api-key': keys.api_key, 'dd-application-key': keys.application_key },
+  }
+  return {
+    address,
+    /** @see https://man7.org/linux/man-pages/man5/proc_pid_status.5.html */
+    peakMiB: () => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024,
+    async stop() {
+      server.kill('SIGTERM')
+      await once(server, 'exit')
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
+}
 
 export const syncMemory: Benchmark = {
   name: 'sync-memory',
   title: 'Peak resident memory of the server while it synchronises 100,000 and 1,000,000 users',
   async run() {
+    execFileSync('npm', ['run', '--silent', 'build'], { cwd: root })
     const peaks: number[] = []
     const notes: string[] = []
     for (const size of sizes) {
       const playing = startChild<LargeProviderAnswers>('large-provider-process.ts')
-      const server = startChild<SyncServerAnswers>('sync-server-process.ts')
       try {
         const played = await playing.ask('play', { provider: 'okta', ...size })
-        await server.ask('start', played)
-        const { status, seen, ms } = await server.ask('firstSync', {
-          attributes: played.attributes,
-          settings: { budget_percent: 100 },
-        })
-        notes.push(`${size.users} users: ${status}, ${seen} entities seen in ${Math.round(ms / 1000)} s.`)
-        peaks.push(await server.ask('peakMemory'))
+        const server = await serve(played)
+        try {
+          const { run } = await firstSync(server.address, played.attributes, { budget_percent: 100 })
+          notes.push(
+            `${size.users} users: ${run.status}, ${run.seen} records seen in ${Math.round(run.ms / 1000)} s.`,
+          )
+          peaks.push(server.peakMiB())
+        } finally {
+          await server.stop()
+        }
       } finally {
-        await Promise.all([server.stop(), playing.stop()])
+        await playing.stop()
       }
     }
     const [small = Number.NaN, large = Number.NaN] = peaks

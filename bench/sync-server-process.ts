@@ -2,10 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as wait } from 'node:timers/promises'
 import { sql } from 'kysely'
-import { request } from 'undici'
-import { z } from 'zod'
 import type { ExampleAttributes } from '../sandbox/provider.ts'
 import { defaultConfig } from '../src/config.ts'
 import { createOutbound } from '../src/outbound/outbound.ts'
@@ -13,80 +10,14 @@ import { type RunningService, startService } from '../src/service.ts'
 import { createKey } from '../src/store/keys.ts'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { answerQuestions } from './child.ts'
+import { firstSync, syncAgain } from './sync-client.ts'
 
-const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
 const dataDir = await mkdtemp(join(tmpdir(), 'credence-bench-'))
 let service: RunningService | undefined
 let headers: Readonly<Record<string, string>> = {}
 let configId = ''
 
-const created = z.object({ data: z.object({ id: z.string() }) })
-const runSchema = z.object({
-  id: z.string(),
-  attributes: z.looseObject({
-    status: z.string(),
-    mode: z.string(),
-    pages: z.number(),
-    seen: z.number(),
-    changed: z.number(),
-    removed: z.number(),
-    provider_calls: z.number(),
-    throttled: z.number(),
-    started_at: z.string().optional(),
-    ended_at: z.string().optional(),
-  }),
-})
-const runsSchema = z.object({ data: z.array(runSchema) })
-const oneRunSchema = z.object({ data: runSchema })
-
-async function ask(method: 'GET' | 'POST', path: string, body?: object): Promise<unknown> {
-  const answer = await request(`${service?.url}${path}`, {
-    method,
-    headers: { ...headers, 'content-type': 'application/json' },
-    ...(body !== undefined && { body: JSON.stringify(body) }),
-  })
-  const text = await answer.body.text()
-  if (answer.statusCode !== 200)
-    throw new Error(`${method} ${path} was answered ${answer.statusCode} ${text}`)
-  return JSON.parse(text)
-}
-
-export interface EndedRun {
-  readonly status: string
-  readonly mode: string
-  readonly ms: number
-  readonly pages: number
-  readonly seen: number
-  readonly changed: number
-  readonly removed: number
-  readonly providerCalls: number
-  readonly throttled: number
-}
-
-const isActive = ({ attributes: { status } }: z.infer<typeof runSchema>) =>
-  status === 'queued' || status === 'running'
-
-/** Waits for the end of the newest run. */
-async function ended(): Promise<EndedRun> {
-  for (;;) {
-    const [run] = runsSchema.parse(await ask('GET', `/api/v2/credence/sync/${configId}/runs`)).data
-    if (run !== undefined && !isActive(run)) {
-      const { started_at = '', ended_at = '', provider_calls, ...counts } = run.attributes
-      return {
-        status: counts.status,
-        mode: counts.mode,
-        ms: Date.parse(ended_at) - Date.parse(started_at),
-        pages: counts.pages,
-        seen: counts.seen,
-        changed: counts.changed,
-        removed: counts.removed,
-        throttled: counts.throttled,
-        providerCalls: provider_calls,
-      }
-    }
-    await wait(100)
-  }
-}
+const address = () => ({ url: service?.url ?? '', headers })
 
 const answers = {
   async start({
@@ -108,24 +39,12 @@ const answers = {
     })
     headers = { 'dd-api-key': keys.api_key, 'dd-application-key': keys.application_key }
   },
-  /** Makes the configuration, and waits for the first run, which begins by itself. */
   async firstSync({ attributes, settings }: { attributes: ExampleAttributes; settings: object }) {
-    const made = await ask('POST', configsPath, {
-      data: {
-        type: 'integration_config',
-        attributes: { ...attributes, name: 'bench', settings: { sync: settings } },
-      },
-    })
-    configId = created.parse(made).data.id
-    return ended()
+    const first = await firstSync(address(), attributes, settings)
+    configId = first.configId
+    return first.run
   },
-  async sync(mode: 'full' | 'incremental') {
-    const run = await ask('POST', `/api/v2/credence/sync/${configId}/runs`, {
-      data: { type: 'sync_run', attributes: { mode } },
-    })
-    oneRunSchema.parse(run)
-    return ended()
-  },
+  sync: (mode: 'full' | 'incremental') => syncAgain(address(), configId, mode),
   async revisions() {
     if (service === undefined) throw new Error('not started')
     const { rows } = await sql<{ count: number }>`select count(*) as count from entity_revisions`.execute(
