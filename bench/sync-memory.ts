@@ -13,10 +13,9 @@ import { type Address, firstSync } from './sync-client.ts'
 
 const root = join(import.meta.dirname, '..')
 const main = join(root, 'dist', 'src', 'cli', 'main.js')
-const scale = Number(process.env.BENCH_SCALE ?? 1)
 const sizes = [
-  { users: 100_000 * scale, groups: 500 },
-  { users: 1_000_000 * scale, groups: 500 },
+  { users: 100_000, groups: 500 },
+  { users: 1_000_000, groups: 500 },
 ] as const
 const mostMemory = 250
 const mostGrowth = 1.1

@@ -5,10 +5,7 @@ import type { LargeProviderAnswers } from './large-provider-process.ts'
 import type { SdkListAnswers } from './sdk-list-process.ts'
 import type { SyncServerAnswers } from './sync-server-process.ts'
 
-const size = {
-  users: Number(process.env.BENCH_USERS ?? 200_000),
-  groups: Number(process.env.BENCH_GROUPS ?? 5_000),
-}
+const size = { users: 200_000, groups: 5_000 } as const
 /** One in so many people is changed before the last run. */
 const promoted = 100
 /** Whose limits are told in answers or are high enough not to be what is measured. */
