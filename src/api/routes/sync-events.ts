@@ -30,7 +30,14 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
     async send(request, reply, read) {
       if (open >= maxStreams)
         throw new RequestError('unavailable', 'As many runs are watched as the server allows. Try again.')
-      let run = await read()
+      open += 1
+      let run: SyncRunRow
+      try {
+        run = await read()
+      } catch (error) {
+        open -= 1
+        throw error
+      }
       const events = openEventStream(reply)
       const recent: { readonly atMs: number; readonly seen: number }[] = []
       let sent = ''
@@ -65,7 +72,6 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
         events.send('progress', progress)
       }
 
-      open += 1
       const follow = async () => {
         while (events.isOpen() && lifecycle.isReady()) {
           tell()

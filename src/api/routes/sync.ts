@@ -34,13 +34,18 @@ const expected = (what: string) => ({ error: () => `expected ${what}` })
 
 const pageQuery = z.object({
   limit: z
-    .string()
+    .string(expected(`a whole number from 1 to ${maxLimit}`))
     .regex(/^[1-9]\d{0,3}$/, expected(`a whole number from 1 to ${maxLimit}`))
     .transform(Number)
     .refine((limit) => limit <= maxLimit, expected(`a whole number from 1 to ${maxLimit}`))
     .optional()
     .meta({ description: `1 to ${maxLimit}; ${defaultLimit} unless given.` }),
-  page_token: z.string().max(200, expected('a token of an earlier answer')).optional(),
+  page_token: z
+    .string(expected('a token of an earlier answer'))
+    .max(200, expected('a token of an earlier answer'))
+    // Empty: the first page, as at the end of the answer before it.
+    .transform((token) => (token === '' ? undefined : token))
+    .optional(),
 })
 
 const pageMeta = z.object({ next_token: z.string().describe('For `page_token`; empty at the end.') })
