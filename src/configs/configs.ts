@@ -97,7 +97,7 @@ const maxConfigs = 500
 const uniqueViolation = '23505'
 
 /** How often a change is proved anew because others changed what it builds on. */
-const maxRounds = 5
+const maxRounds = 20
 
 export function createConfigs(parts: ConfigsParts): Configs {
   const { database, sources, onStateChange, now } = parts
