@@ -70,7 +70,7 @@ const maxRefusals = 8
 const lowestPace = 0.1
 const paceBack = 0.05
 const paceBackMs = 10_000
-/** Accounts and buckets remembered at a time; the longest unused are forgotten. */
+/** Accounts and buckets remembered at a time; the oldest that nobody uses are forgotten. */
 const capacity = 5_000
 
 interface Schedule {
@@ -101,15 +101,12 @@ export interface BudgetsParts {
   /** Milliseconds on a clock that never goes back. */
   readonly monotonicMs?: () => number
   now(): Date
-  /** Told of each refusal because of a limit. */
-  onThrottle?(source: string, bucket: string): void
 }
 
 export function createBudgets({
   store,
   now,
   monotonicMs: clock = () => performance.now(),
-  onThrottle = () => undefined,
 }: BudgetsParts): Budgets {
   const schedules = new Map<string, Schedule>()
 
@@ -167,7 +164,6 @@ export function createBudgets({
     const { limit, remaining, resetInMs, throttledForMs } = news
     if (limit !== undefined && isSensible(limit)) schedule.limit = limit
     if (throttledForMs !== undefined) {
-      onThrottle(schedule.source, schedule.bucket)
       schedule.pace = Math.max(lowestPace, paceOf(schedule) / 2)
       schedule.pacedAtMs = clock()
       await stop(schedule, within(throttledForMs, shortestStopMs, longestStopMs))
@@ -279,8 +275,8 @@ export function createBudgets({
           schedule.owed += cost
           settleBeside(schedule)
           const answer = await http.request(request)
-          const news = rules.newsIn(answer, bucket)
-          // Only a refusal is worth telling the other nodes at once.
+          // Only a refusal is worth telling the other nodes at once; of all else not even the headers are read.
+          const news = answer.status < 400 ? undefined : rules.newsIn(answer, bucket)
           if (news?.throttledForMs !== undefined) await learn(schedule, news).catch(() => undefined)
           return answer
         },
