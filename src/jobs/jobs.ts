@@ -5,7 +5,7 @@ import type { Configs } from '../configs/configs.ts'
 import type { Outbound } from '../outbound/outbound.ts'
 import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import { type Database, inTransaction, isUnavailable, unavailable } from '../store/database.ts'
-import { countConfigs, takeDueConfigs } from '../store/due-configs.ts'
+import { countConfigs, type Due, takeDueConfigs } from '../store/due-configs.ts'
 import type { ProviderBudgets } from '../store/provider-budgets.ts'
 import { purgeEntities } from '../store/purge.ts'
 import type { Schema } from '../store/schema.ts'
@@ -107,10 +107,10 @@ const missingMs = 60_000
 const recentSeconds = 60
 const maxActiveRuns = 5_000
 
-/** Longest pause between two tries to start. */
+/** Longest pause between two tries to start, in milliseconds. */
+const longestPauseMs = 30_000
 /** When stopping: how long a start that is under way may go on, in milliseconds. */
 const startGraceMs = 2_000
-const longestPauseMs = 30_000
 /** Longest end, in milliseconds, however little the database answers. */
 const stopLimitMs = 6_500
 /** The same trouble is told once in so long, in milliseconds. */
@@ -173,10 +173,7 @@ export async function startJobs(parts: JobsParts): Promise<Jobs> {
 
   /** Queues what is due, batch by batch. `take` returns how many rows it took, and for which queues. */
   const queueDue = async (
-    take: (
-      transaction: Transaction<Schema>,
-      due: { readonly at: Date; readonly until: Date; readonly limit: number },
-    ) => Promise<ReadonlyMap<string, readonly NewJob[]>>,
+    take: (transaction: Transaction<Schema>, due: Due) => Promise<ReadonlyMap<string, readonly NewJob[]>>,
   ) => {
     for (let batch = 0; batch < maxBatches && !stopping.signal.aborted; batch += 1) {
       const at = now()

@@ -6,6 +6,19 @@ import { type Kysely, sql, type Transaction } from 'kysely'
 import type { ConfigRow } from './configs.ts'
 import type { ConfigState, Schema } from './schema.ts'
 
+/** What is taken of what is due. */
+export interface Due {
+  readonly at: Date
+  /** When it is due again should whoever takes it never come to it. */
+  readonly until: Date
+  readonly limit: number
+}
+
+/** The same, of these integration types alone. */
+export interface DueOfTypes extends Due {
+  readonly types: readonly string[]
+}
+
 export interface DueConfig {
   readonly id: string
   readonly integrationType: string
@@ -18,12 +31,7 @@ export interface DueConfig {
  */
 export async function takeDueConfigs(
   transaction: Transaction<Schema>,
-  {
-    at,
-    until,
-    types,
-    limit,
-  }: { readonly at: Date; readonly until: Date; readonly types: readonly string[]; readonly limit: number },
+  { at, until, types, limit }: DueOfTypes,
 ): Promise<DueConfig[]> {
   const { rows } = await sql<DueConfig>`
     with due as (

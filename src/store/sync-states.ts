@@ -1,7 +1,7 @@
 /** Where the syncs of configurations stand, and when they go on. Due times are columns, so that nothing is forgotten when a node or a queue is lost. */
 import { type Kysely, type Selectable, sql, type Transaction } from 'kysely'
 import type { ConfigRow } from './configs.ts'
-import type { ScheduledConfig } from './due-configs.ts'
+import type { DueOfTypes, ScheduledConfig } from './due-configs.ts'
 import type { Schema, SyncMode, SyncStateTable } from './schema.ts'
 
 export type SyncStateRow = Selectable<SyncStateTable>
@@ -106,12 +106,7 @@ export interface DueSync {
  */
 export async function takeDueSyncs(
   transaction: Transaction<Schema>,
-  {
-    at,
-    until,
-    types,
-    limit,
-  }: { readonly at: Date; readonly until: Date; readonly types: readonly string[]; readonly limit: number },
+  { at, until, types, limit }: DueOfTypes,
 ): Promise<DueSync[]> {
   const { rows } = await sql<DueSync>`
     with due as (

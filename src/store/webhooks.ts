@@ -4,6 +4,7 @@ import { type Kysely, sql, type Transaction } from 'kysely'
 import type { Vault } from '../vault/vault.ts'
 import { type Actor, recordAudit } from './audit.ts'
 import { type Database, inTransaction } from './database.ts'
+import type { Due } from './due-configs.ts'
 import { openSecrets, placeOfWebhook, sealSecrets, shred } from './envelopes.ts'
 import type { DeliveryState, Schema } from './schema.ts'
 import type { EventType } from './webhook-events.ts'
@@ -212,7 +213,7 @@ export interface DueDelivery {
 /** As takeDueConfigs(): what is due is due again at `until`, unless it has ended or was put off by then. */
 export async function takeDueDeliveries(
   transaction: Transaction<Schema>,
-  { at, until, limit }: { readonly at: Date; readonly until: Date; readonly limit: number },
+  { at, until, limit }: Due,
 ): Promise<DueDelivery[]> {
   const { rows } = await sql<DueDelivery>`
     with due as (
