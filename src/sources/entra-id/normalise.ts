@@ -61,32 +61,29 @@ export const userProperties = [
 ] as const
 
 const mappedOfUser: ReadonlySet<string> = new Set([
-  'id',
-  'userPrincipalName',
-  'mail',
-  'otherMails',
-  'displayName',
-  'givenName',
-  'surname',
-  'jobTitle',
-  'department',
-  'companyName',
-  'employeeId',
-  'employeeType',
-  'employeeHireDate',
-  'employeeOrgData',
-  'officeLocation',
-  'city',
-  'state',
-  'country',
-  'accountEnabled',
-  'externalUserState',
-  'createdDateTime',
-  'onPremisesSecurityIdentifier',
+  ...allBut(userProperties, [
+    'proxyAddresses',
+    'usageLocation',
+    'preferredLanguage',
+    'businessPhones',
+    'mobilePhone',
+    'userType',
+    'creationType',
+    'lastPasswordChangeDateTime',
+    'onPremisesSamAccountName',
+    'onPremisesDomainName',
+    'onPremisesDistinguishedName',
+    'onPremisesSyncEnabled',
+  ]),
   'manager',
   // Changes by itself.
   'signInActivity',
 ])
+
+/** The properties that the model takes in: all but those that the raw document keeps. */
+function allBut<P extends string>(properties: readonly P[], kept: readonly NoInfer<P>[]): P[] {
+  return properties.filter((property) => !kept.includes(property))
+}
 
 export function identityOf(user: GraphObject): Read<Identity> {
   const uid = idOf(user.id)
@@ -236,17 +233,7 @@ export const deviceProperties = [
 export const deviceActivityProperty = 'approximateLastSignInDateTime'
 
 const mappedOfDevice: ReadonlySet<string> = new Set([
-  'id',
-  'deviceId',
-  'displayName',
-  'accountEnabled',
-  'operatingSystem',
-  'operatingSystemVersion',
-  'manufacturer',
-  'model',
-  'isCompliant',
-  'isManaged',
-  'registrationDateTime',
+  ...allBut(deviceProperties, ['trustType']),
   'registeredOwners',
   deviceActivityProperty,
 ])
