@@ -3,7 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { CompiledQuery } from 'kysely'
-import { defaultConfig } from '../src/config.ts'
 import { differentEntities } from '../src/entities/differences.ts'
 import { beforeAllChanges, changeLines, exportedLines } from '../src/entities/feeds.ts'
 import { lookUpPrincipals } from '../src/entities/lookup.ts'
@@ -16,25 +15,16 @@ import { findById } from '../src/store/entity-keys.ts'
 import { createKey } from '../src/store/keys.ts'
 import { createSightings } from '../src/store/sightings.ts'
 import { createLog } from '../src/telemetry/log.ts'
-import { generateVaultKey } from '../src/vault/keys.ts'
 import { answerQuestions } from './child.ts'
 import { loadDirectory } from './lookup-rows.ts'
-
-/** High enough to be out of the way: what is measured here is not the limiting. */
-const unlimited = 1_000_000_000
+import { type Connection, connectionOf, unhindered } from './server-setup.ts'
 
 export interface LookupAddress {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly organizationId: string
   readonly configId: string
-  readonly connection: {
-    readonly host: string
-    readonly port: number
-    readonly user: string
-    readonly password: string
-    readonly database: string
-  }
+  readonly connection: Connection
   readonly loadedInSeconds: number
 }
 
@@ -65,17 +55,7 @@ const answers = {
     service = await startService({
       dataDir,
       log,
-      config: {
-        ...defaultConfig,
-        syncsAtOnce: 0,
-        vaultKeys: { text: generateVaultKey() },
-        limits: {
-          validationsPerCaller: unlimited,
-          requestsPerCaller: unlimited,
-          validationsPerTarget: unlimited,
-          unprovenAttempts: unlimited,
-        },
-      },
+      config: unhindered(),
     })
     const { database, url } = service
     const keys = await createKey({ database, permissions: ['read-only'] })
@@ -89,13 +69,12 @@ const answers = {
     configId = rows[0]?.id ?? ''
     const began = performance.now()
     await loadDirectory(database, { organizationId, configId, count, at: new Date(Date.now() - 60_000) })
-    const { host = '', port = 0, user = '', password, database: name = '' } = database.connection
     return {
       url,
       headers: { 'dd-api-key': keys.api_key, 'dd-application-key': keys.application_key },
       organizationId,
       configId,
-      connection: { host, port, user, password: String(password), database: name },
+      connection: connectionOf(database),
       loadedInSeconds: (performance.now() - began) / 1000,
     }
   },

@@ -2,27 +2,17 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { defaultConfig } from '../src/config.ts'
 import { type RunningService, startService } from '../src/service.ts'
 import { createKey } from '../src/store/keys.ts'
-import { generateVaultKey } from '../src/vault/keys.ts'
 import { answerQuestions } from './child.ts'
-
-/** High enough to be out of the way: what is measured here is not the limiting. */
-const unlimited = 1_000_000_000
+import { type Connection, connectionOf, unhindered } from './server-setup.ts'
 
 export interface ReadsAddress {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly ids: readonly string[]
   readonly organizationId: string
-  readonly connection: {
-    readonly host: string
-    readonly port: number
-    readonly user: string
-    readonly password: string
-    readonly database: string
-  }
+  readonly connection: Connection
 }
 
 const dataDir = await mkdtemp(join(tmpdir(), 'credence-bench-'))
@@ -33,18 +23,7 @@ const answers = {
   async start(count: number): Promise<ReadsAddress> {
     service = await startService({
       dataDir,
-      config: {
-        ...defaultConfig,
-        syncsAtOnce: 0,
-        logLevel: 'silent',
-        vaultKeys: { text: generateVaultKey() },
-        limits: {
-          validationsPerCaller: unlimited,
-          requestsPerCaller: unlimited,
-          validationsPerTarget: unlimited,
-          unprovenAttempts: unlimited,
-        },
-      },
+      config: unhindered(),
     })
     const { database, url } = service
     const keys = await createKey({ database, permissions: ['read-only'] })
@@ -59,13 +38,12 @@ const answers = {
       [organizationId, count],
     )
     await database.pool.query('analyze integration_configs')
-    const { host = '', port = 0, user = '', password, database: name = '' } = database.connection
     return {
       url,
       headers: { 'dd-api-key': keys.api_key, 'dd-application-key': keys.application_key },
       ids: rows.map(({ id }) => id),
       organizationId,
-      connection: { host, port, user, password: String(password), database: name },
+      connection: connectionOf(database),
     }
   },
 }

@@ -1,12 +1,9 @@
 /** A process that lists users, groups and members through the vendors' own SDKs, and keeps nothing. Needs NODE_EXTRA_CA_CERTS. */
-import { ConfidentialClientApplication } from '@azure/msal-node'
-import { admin } from '@googleapis/admin'
-import { Client as GraphClient, PageIterator } from '@microsoft/microsoft-graph-client'
+import { PageIterator } from '@microsoft/microsoft-graph-client'
 import { Client as OktaClient } from '@okta/okta-sdk-nodejs'
-import { JWT } from 'google-auth-library'
 import type { ExampleAttributes, ProviderSandbox } from '../sandbox/provider.ts'
-import { scopes as googleScopes } from '../src/sources/google-workspace/access.ts'
 import { answerQuestions } from './child.ts'
+import { googleDirectory, graph, type Secrets } from './sdk-clients.ts'
 import { redirectSdks } from './sdk-redirect.ts'
 
 export interface Listed {
@@ -15,7 +12,6 @@ export interface Listed {
   readonly memberships: number
 }
 
-type Secrets = Readonly<Record<string, string>>
 /** Largest pages that the vendor documents, one request after another, as the SDK iterates. */
 type List = (attributes: ExampleAttributes, origin: string) => Promise<Listed>
 
@@ -39,15 +35,7 @@ const okta: List = async ({ secrets }, origin) => {
 }
 
 const google: List = async ({ secrets }) => {
-  const { service_account_json, admin_email = '' } = secrets as Secrets
-  const { client_email = '', private_key = '' } = service_account_json as unknown as Secrets
-  const auth = new JWT({
-    email: client_email,
-    key: private_key,
-    subject: admin_email,
-    scopes: Object.values(googleScopes),
-  })
-  const directory = admin({ version: 'directory_v1', auth })
+  const directory = googleDirectory(secrets as Secrets)
   const customer = 'my_customer'
   const counted = { users: 0, groups: 0, memberships: 0 }
   const groups: string[] = []
@@ -88,27 +76,10 @@ async function eachPage<P extends { nextPageToken?: string | null }>(
 }
 
 const entra: List = async ({ secrets }) => {
-  const { tenant_id = '', client_id = '', client_secret = '' } = secrets as Secrets
-  const app = new ConfidentialClientApplication({
-    auth: {
-      clientId: client_id,
-      clientSecret: client_secret,
-      authority: `https://login.microsoftonline.com/${tenant_id}`,
-    },
-  })
-  const graph = GraphClient.initWithMiddleware({
-    authProvider: {
-      async getAccessToken() {
-        const token = await app.acquireTokenByClientCredential({
-          scopes: ['https://graph.microsoft.com/.default'],
-        })
-        return token?.accessToken ?? ''
-      },
-    },
-  })
+  const client = graph(secrets as Secrets)
   const each = async (path: string, select: string, on: (entry: { readonly id: string }) => void) => {
-    const first = await graph.api(path).top(999).select(select).get()
-    await new PageIterator(graph, first, (entry) => {
+    const first = await client.api(path).top(999).select(select).get()
+    await new PageIterator(client, first, (entry) => {
       on(entry)
       return true
     }).iterate()

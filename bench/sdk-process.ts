@@ -1,33 +1,20 @@
 /** A process that asks what a validation asks, one request after another, through the vendors' own SDKs. Needs NODE_EXTRA_CA_CERTS. */
-import { ConfidentialClientApplication } from '@azure/msal-node'
-import { admin } from '@googleapis/admin'
-import { Client as GraphClient } from '@microsoft/microsoft-graph-client'
 import { Client as OktaClient } from '@okta/okta-sdk-nodejs'
-import { JWT } from 'google-auth-library'
 import type { ExampleAttributes } from '../sandbox/provider.ts'
-import { scopes as googleScopes } from '../src/sources/google-workspace/access.ts'
 import { scopes as oktaScopes } from '../src/sources/okta/access.ts'
 import { answerQuestions } from './child.ts'
 import type { Scenario } from './scenarios.ts'
+import { googleDirectory, graph, type Secrets } from './sdk-clients.ts'
 import { redirectSdks } from './sdk-redirect.ts'
 
-type Secrets = Readonly<Record<string, string>>
 type Probe = (domain: string, secrets: Secrets) => Promise<void>
 
 /** A refusal is an answer too: some reads are refused to credentials that are good enough. */
 const answered = (call: Promise<unknown>) => call.then(() => undefined).catch(() => undefined)
 
 const google: Probe = async (domain, secrets) => {
-  const { client_email, private_key } = secrets.service_account_json as unknown as Secrets
   const { admin_email = '' } = secrets
-  const auth = new JWT({
-    email: client_email ?? '',
-    key: private_key ?? '',
-    subject: admin_email,
-    // All scopes with one token, as a validation asks first.
-    scopes: Object.values(googleScopes),
-  })
-  const directory = admin({ version: 'directory_v1', auth })
+  const directory = googleDirectory(secrets)
   const customer = 'my_customer'
   await directory.users.get({ userKey: admin_email })
   await directory.domains.get({ customer, domainName: domain })
@@ -77,34 +64,21 @@ const oktaApp: Probe = async (domain, { client_id = '', private_key = '', key_id
   )
 }
 
-const entra: Probe = async (_domain, { tenant_id = '', client_id = '', client_secret = '' }) => {
-  const app = new ConfidentialClientApplication({
-    auth: {
-      clientId: client_id,
-      clientSecret: client_secret,
-      authority: `https://login.microsoftonline.com/${tenant_id}`,
-    },
-  })
-  const graph = GraphClient.initWithMiddleware({
-    authProvider: {
-      async getAccessToken() {
-        const token = await app.acquireTokenByClientCredential({
-          scopes: ['https://graph.microsoft.com/.default'],
-        })
-        return token?.accessToken ?? ''
-      },
-    },
-  })
-  await graph.api('/organization').select('id,displayName,verifiedDomains').get()
-  await graph.api('/users').top(1).select('id,userPrincipalName').get()
-  const groups = await graph.api('/groups').top(1).select('id').get()
-  await graph.api(`/groups/${groups.value[0].id}/members`).top(1).select('id').get()
-  await graph.api('/devices').top(1).select('id').get()
-  await graph.api('/servicePrincipals').top(1).select('id').get()
-  await graph.api('/roleManagement/directory/roleAssignments').select('id').get()
-  await graph.api('/users').top(1).select('id,signInActivity').get()
-  await graph.api('/reports/authenticationMethods/userRegistrationDetails').get()
-  await graph.api(`/applications(appId='${client_id}')`).select('passwordCredentials,keyCredentials').get()
+const entra: Probe = async (_domain, secrets) => {
+  const client = graph(secrets)
+  await client.api('/organization').select('id,displayName,verifiedDomains').get()
+  await client.api('/users').top(1).select('id,userPrincipalName').get()
+  const groups = await client.api('/groups').top(1).select('id').get()
+  await client.api(`/groups/${groups.value[0].id}/members`).top(1).select('id').get()
+  await client.api('/devices').top(1).select('id').get()
+  await client.api('/servicePrincipals').top(1).select('id').get()
+  await client.api('/roleManagement/directory/roleAssignments').select('id').get()
+  await client.api('/users').top(1).select('id,signInActivity').get()
+  await client.api('/reports/authenticationMethods/userRegistrationDetails').get()
+  await client
+    .api(`/applications(appId='${secrets.client_id}')`)
+    .select('passwordCredentials,keyCredentials')
+    .get()
 }
 
 const probes: Readonly<Record<NonNullable<Scenario['sdk']>, Probe>> = { google, oktaToken, oktaApp, entra }

@@ -4,16 +4,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { defaultConfig } from '../src/config.ts'
 import { createOutbound } from '../src/outbound/outbound.ts'
 import { type RunningService, startService } from '../src/service.ts'
 import { createKey } from '../src/store/keys.ts'
-import { generateVaultKey } from '../src/vault/keys.ts'
 import { answerQuestions } from './child.ts'
 import type { ProviderAddresses } from './provider-process.ts'
-
-/** High enough to be out of the way: what is measured here is not the limiting. */
-const unlimited = 1_000_000_000
+import { unhindered } from './server-setup.ts'
 
 export interface ServerAddress {
   readonly url: string
@@ -33,17 +29,8 @@ const answers = {
     service = await startService({
       dataDir,
       config: {
-        ...defaultConfig,
-        syncsAtOnce: 0,
-        logLevel: 'silent',
-        vaultKeys: { text: generateVaultKey() },
+        ...unhindered(),
         endpoints,
-        limits: {
-          validationsPerCaller: unlimited,
-          requestsPerCaller: unlimited,
-          validationsPerTarget: unlimited,
-          unprovenAttempts: unlimited,
-        },
       },
       outbound: createOutbound({ endpoints, endpointAuthorities: [addresses.authority] }),
     })
