@@ -18,7 +18,6 @@ import { createKey } from '../src/store/keys.ts'
 import { createLeases } from '../src/store/leases.ts'
 import { noOperatorCredentials } from '../src/store/operator.ts'
 import { createRateWindows } from '../src/store/rate-windows.ts'
-import { createSync } from '../src/sync/sync.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
@@ -28,6 +27,7 @@ import { createVault } from '../src/vault/vault.ts'
 import { createAcme } from './acme-source.ts'
 import { headersOf, startApi, validatePath } from './api-server.ts'
 import { freshDatabase, freshDatabaseUrl } from './fresh-database.ts'
+import { idleSync } from './idle-sync.ts'
 
 const vaultKeys = { text: generateVaultKey() }
 
@@ -112,14 +112,7 @@ test('a route that does not say whom it serves keeps the server from starting', 
       onReport: () => {},
       onTrouble: () => {},
     }),
-    sync: createSync({
-      database,
-      sources,
-      budgets: { standing: () => [] },
-      accounts: { of: () => undefined },
-      now,
-      onWork: () => {},
-    }),
+    sync: idleSync({ database, sources, now }),
     database,
     isDatabaseAnswering: () => true,
     authentication: createAuthentication(openKeyRing(database), tokens, { note: () => {} }),

@@ -158,3 +158,13 @@ export const headersOf = ({ keys }: Pick<Api, 'keys'>): Record<string, string> =
   'dd-application-key': keys.application_key,
   'content-type': 'application/json',
 })
+
+/** Id of the organisation whose keys a test has. */
+export async function organizationOf({ database, keys }: Pick<Api, 'database' | 'keys'>): Promise<string> {
+  const { organization_id } = await database.query
+    .selectFrom('keys')
+    .select('organization_id')
+    .where('id', '=', keys.id)
+    .executeTakeFirstOrThrow()
+  return organization_id
+}

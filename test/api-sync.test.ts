@@ -4,9 +4,9 @@ import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createKey } from '../src/store/keys.ts'
-import { createSync } from '../src/sync/sync.ts'
 import { type Answer, type Api, startApi } from './api-server.ts'
 import { freshDatabase } from './fresh-database.ts'
+import { idleSync } from './idle-sync.ts'
 import type { Lasting } from './running-command.ts'
 import { createWorld, directoryOf, type Fault, newTenant, refusal, type World } from './sync-world.ts'
 import { answering, createWorlds } from './sync-worlds.ts'
@@ -301,14 +301,7 @@ test('a run is cancelled: queued at once, under way as soon as it hears of it, a
 test('a run that nobody works on yet is cancelled at once', async (t) => {
   const database = await freshDatabase(t)
   const { organizationId, configId } = await newTenant(database)
-  const sync = createSync({
-    database,
-    sources: [worlds.source],
-    budgets: { standing: () => [] },
-    accounts: { of: () => undefined },
-    now: () => new Date(),
-    onWork: () => {},
-  })
+  const sync = idleSync({ database, sources: [worlds.source], now: () => new Date() })
   const who = {
     organization: { id: organizationId, name: 'Acme' },
     actor: { id: 'key:1', organizationId },

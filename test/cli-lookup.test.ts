@@ -1,7 +1,7 @@
 /** `credence lookup` and `credence entities`, against a server with a made-up history. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { type Api, startApi } from './api-server.ts'
+import { type Api, organizationOf, startApi } from './api-server.ts'
 import { makeConfig, person, writeHistory } from './entity-world.ts'
 import { runCommand } from './running-command.ts'
 
@@ -12,11 +12,7 @@ let api: Api
 const ends: (() => unknown)[] = []
 before(async () => {
   api = await startApi({ after: (end) => ends.push(end) }, { permissions: ['siem_entities_read'] })
-  const { rows } = await api.database.pool.query<{ id: string }>(
-    'select organization_id as id from keys where id = $1',
-    [api.keys.id],
-  )
-  const organizationId = rows[0]?.id ?? ''
+  const organizationId = await organizationOf(api)
   const config = await makeConfig(api.database, organizationId, 'okta', 'acme.okta.com')
   const ada = (department: string) =>
     person('ada', { full_name: 'Ada \u202eLovelace', department, email_addr: 'ada@example.com' })

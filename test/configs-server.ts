@@ -14,11 +14,11 @@ import type { Outbound } from '../src/outbound/outbound.ts'
 import { type AnySource, createSources } from '../src/sources/registry.ts'
 import { type Database, openDatabase } from '../src/store/database.ts'
 import { openVault } from '../src/store/vault-keys.ts'
-import { createSync } from '../src/sync/sync.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
+import { idleSync } from './idle-sync.ts'
 
 export const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
 
@@ -145,14 +145,7 @@ export async function startConfigsServer(
   const metrics = createMetrics()
   const server = await createServer({
     configs,
-    sync: createSync({
-      database,
-      sources,
-      budgets: { standing: () => [] },
-      accounts: { of: () => undefined },
-      now,
-      onWork: () => {},
-    }),
+    sync: idleSync({ database, sources, now }),
     database,
     isDatabaseAnswering: () => true,
     sources,

@@ -27,6 +27,7 @@ import {
   writeHistory,
 } from './entity-world.ts'
 import { freshDatabase } from './fresh-database.ts'
+import { queryTrees } from './query-trees.ts'
 
 let database: Database
 const ends: (() => unknown)[] = []
@@ -126,20 +127,7 @@ const term = fc.oneof(
       ),
   ),
 )
-const tree = fc.letrec<{ tree: QueryTree }>((tie) => ({
-  tree: fc.oneof(
-    { maxDepth: 2, withCrossShrink: true },
-    { weight: 4, arbitrary: term },
-    fc.constant<QueryTree>({ kind: 'all' }),
-    tie('tree').map((of): QueryTree => ({ kind: 'not', of })),
-    fc
-      .tuple(
-        fc.constantFrom('and' as const, 'or' as const),
-        fc.array(tie('tree'), { minLength: 2, maxLength: 3 }),
-      )
-      .map(([kind, of]): QueryTree => ({ kind, of })),
-  ),
-})).tree
+const tree = queryTrees(term, { maxDepth: 2, weight: 4 })
 
 /** A history that can go on. */
 class History {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { queryTrees } from '../../test/query-trees.ts'
 import { queryFieldNames } from './query-fields.ts'
 import { longestQuery, parseQuery, QueryFault } from './query-parser.ts'
 import { printQuery, type QueryTree } from './query-tree.ts'
@@ -99,20 +100,7 @@ const term = fc
   })
   .map(({ field, ...rest }): QueryTree => ({ kind: 'term', ...(field && { field }), ...rest, at: 0 }))
 
-const tree = fc.letrec<{ tree: QueryTree }>((tie) => ({
-  tree: fc.oneof(
-    { maxDepth: 3, withCrossShrink: true },
-    term,
-    fc.constant<QueryTree>({ kind: 'all' }),
-    tie('tree').map((of): QueryTree => ({ kind: 'not', of })),
-    fc
-      .tuple(
-        fc.constantFrom('and' as const, 'or' as const),
-        fc.array(tie('tree'), { minLength: 2, maxLength: 3 }),
-      )
-      .map(([kind, of]): QueryTree => ({ kind, of })),
-  ),
-})).tree
+const tree = queryTrees(term, { maxDepth: 3, weight: 1 })
 
 const withoutPlaces = (node: QueryTree): QueryTree => {
   if (node.kind === 'term') return { ...node, at: 0 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { createKey } from '../../src/store/keys.ts'
-import { type Api, startApi } from '../api-server.ts'
+import { type Api, organizationOf, startApi } from '../api-server.ts'
 import { idOf, type MadeConfig, makeConfig, person, writeHistory } from '../entity-world.ts'
 import { datadogClient, refusalOf } from './datadog-client.ts'
 
@@ -16,11 +16,7 @@ let config: MadeConfig
 const ends: (() => unknown)[] = []
 before(async () => {
   api = await startApi({ after: (end) => ends.push(end) }, { permissions: ['siem_entities_read'] })
-  const { rows } = await api.database.pool.query<{ id: string }>(
-    'select organization_id as id from keys where id = $1',
-    [api.keys.id],
-  )
-  organizationId = rows[0]?.id ?? ''
+  organizationId = await organizationOf(api)
   config = await makeConfig(api.database, organizationId, 'okta', 'acme.okta.com')
   const others = Array.from({ length: 250 }, (_, n) => ({
     config,
