@@ -18,13 +18,19 @@ export interface Child<A extends Answers> {
   stop(): Promise<void>
 }
 
+/** How bin/credence.js starts Node for a server. */
+export const serverOptions = ['--max-semi-space-size=8'] as const
+
 /** Starts `file`, a module of this folder that calls `answerQuestions` with `A`. */
 export function startChild<A extends Answers>(
   file: string,
-  { nodeOptions = [], environment = {} }: { nodeOptions?: string[]; environment?: NodeJS.ProcessEnv } = {},
+  {
+    nodeOptions = [],
+    environment = {},
+  }: { nodeOptions?: readonly string[]; environment?: NodeJS.ProcessEnv } = {},
 ): Child<A> {
   const child = fork(join(import.meta.dirname, file), {
-    execArgv: nodeOptions,
+    execArgv: [...nodeOptions],
     // No proxy, no authority, no setting of whoever runs this; NODE_OPTIONS lets them profile all processes at once.
     env: {
       PATH: process.env.PATH,

@@ -11,6 +11,7 @@ export interface LargeOrganisation {
   readonly provider: ProviderSandbox['name']
   readonly users: number
   readonly groups: number
+  readonly devices?: number
   /** Okta's limit for each kind of request; so many by default that nothing is refused. */
   readonly requestsPerMinute?: number
 }

@@ -2,7 +2,7 @@
 import autocannon from 'autocannon'
 import type { BareAnswers } from './bare-process.ts'
 import type { Benchmark, Bound, Measurement } from './benchmark.ts'
-import { startChild } from './child.ts'
+import { serverOptions, startChild } from './child.ts'
 import { validatePath } from './rig.ts'
 import type { ServerAnswers } from './server-process.ts'
 import { shareOfBareRate } from './share.ts'
@@ -33,7 +33,7 @@ export const malformedBody: Benchmark = {
   title: 'refusing a malformed body, compared with a bare Fastify route of the same schema',
   async run() {
     const bare = startChild<BareAnswers>('bare-process.ts')
-    const server = startChild<ServerAnswers>('server-process.ts')
+    const server = startChild<ServerAnswers>('server-process.ts', { nodeOptions: serverOptions })
     try {
       const bareUrl = await bare.ask('start')
       const { url, headers } = await server.ask('start', { endpoints: {}, authority: '', authorityFile: '' })

@@ -2,7 +2,7 @@
 import autocannon from 'autocannon'
 import type { BareReadsAnswers } from './bare-reads-process.ts'
 import type { Benchmark, Bound, Measurement } from './benchmark.ts'
-import { startChild } from './child.ts'
+import { serverOptions, startChild } from './child.ts'
 import type { ReadsAnswers } from './reads-process.ts'
 import { shareOfBareRate } from './share.ts'
 
@@ -21,7 +21,7 @@ export const reads: Benchmark = {
   name: 'reads',
   title: `reading one and ${configurations} configurations, compared with bare Fastify routes on pg`,
   async run() {
-    const server = startChild<ReadsAnswers>('reads-process.ts')
+    const server = startChild<ReadsAnswers>('reads-process.ts', { nodeOptions: serverOptions })
     const bare = startChild<BareReadsAnswers>('bare-reads-process.ts')
     try {
       const { url, headers, ids, organizationId, connection } = await server.ask('start', configurations)

@@ -1,7 +1,7 @@
 /** What most benchmarks stand on: providers in one process, the server in another, and requests to them. */
 import { Agent, request } from 'undici'
 import type { ExampleAttributes } from '../sandbox/provider.ts'
-import { type Child, startChild } from './child.ts'
+import { type Child, serverOptions, startChild } from './child.ts'
 import type { ProviderAddresses, ProviderAnswers } from './provider-process.ts'
 import type { Scenario } from './scenarios.ts'
 import type { ServerAddress, ServerAnswers } from './server-process.ts'
@@ -32,7 +32,7 @@ export async function startRig<P extends Providing = ProviderAnswers>(
   // What both players answer; the rest is for the benchmark that chose the player.
   const providers: Child<Providing> = playing as Child<ProviderAnswers>
   const server = startChild<ServerAnswers>('server-process.ts', {
-    nodeOptions: ['--expose-gc'],
+    nodeOptions: [...serverOptions, '--expose-gc'],
   })
   const stop = async () => {
     await Promise.all([server.stop(), providers.stop()])

@@ -1,6 +1,6 @@
 /** How much of what a provider permits a run uses, while the provider enforces its limits. */
 import { type Benchmark, measured } from './benchmark.ts'
-import { startChild } from './child.ts'
+import { serverOptions, startChild } from './child.ts'
 import type { LargeProviderAnswers } from './large-provider-process.ts'
 import type { SyncServerAnswers } from './sync-server-process.ts'
 
@@ -14,7 +14,7 @@ export const syncLimits: Benchmark = {
   title: `Three minutes of pages from a provider that refuses more than ${perMinute} requests a minute`,
   async run() {
     const playing = startChild<LargeProviderAnswers>('large-provider-process.ts')
-    const server = startChild<SyncServerAnswers>('sync-server-process.ts')
+    const server = startChild<SyncServerAnswers>('sync-server-process.ts', { nodeOptions: serverOptions })
     try {
       const played = await playing.ask('play', { provider: 'okta', ...size, requestsPerMinute: perMinute })
       await server.ask('start', played)

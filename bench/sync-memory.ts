@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { type Benchmark, measured } from './benchmark.ts'
-import { startChild } from './child.ts'
+import { serverOptions, startChild } from './child.ts'
 import type { LargeProvider, LargeProviderAnswers } from './large-provider-process.ts'
 import { type Address, firstSync } from './sync-client.ts'
 
@@ -33,7 +33,7 @@ async function serve({ endpoints }: LargeProvider) {
       CREDENCE_LOG_LEVEL: 'silent',
     },
   }
-  const command = (...args: string[]) => [main, ...args, '--data-dir', dataDir, '--json']
+  const command = (...args: string[]) => [...serverOptions, main, ...args, '--data-dir', dataDir, '--json']
   const server = spawn(process.execPath, command('serve', '--port', '0'), {
     ...options,
     stdio: ['ignore', 'pipe', 'ignore'],

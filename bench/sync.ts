@@ -1,11 +1,11 @@
 /** A large organisation synchronised end to end, against the vendor's own SDK that merely lists the same. */
 import { type Benchmark, type Bound, type Measurement, measured } from './benchmark.ts'
-import { startChild } from './child.ts'
+import { serverOptions, startChild } from './child.ts'
 import type { LargeProviderAnswers } from './large-provider-process.ts'
 import type { SdkListAnswers } from './sdk-list-process.ts'
 import type { SyncServerAnswers } from './sync-server-process.ts'
 
-const size = { users: 200_000, groups: 5_000 } as const
+const size = { users: 200_000, groups: 5_000, devices: 0 } as const
 /** One in so many people is changed before the last run. */
 const promoted = 100
 /** Whose limits are told in answers or are high enough not to be what is measured. */
@@ -28,7 +28,7 @@ export const sync: Benchmark = {
     for (const provider of providers) {
       const title = titles[provider]
       const playing = startChild<LargeProviderAnswers>('large-provider-process.ts')
-      const server = startChild<SyncServerAnswers>('sync-server-process.ts')
+      const server = startChild<SyncServerAnswers>('sync-server-process.ts', { nodeOptions: serverOptions })
       try {
         const played = await playing.ask('play', { provider, ...size })
         const sdk = startChild<SdkListAnswers>('sdk-list-process.ts', {

@@ -1,5 +1,6 @@
-#!/usr/bin/env node
-// Starts Credence on a Node that can run it. Plain JavaScript that old versions of Node understand too.
+#!/usr/bin/env -S node --max-semi-space-size=8
+// Starts Credence on a Node that can run it. Plain JavaScript that old versions of Node understand too. Node is asked
+// to keep new space small, in MiB, as it takes such a wish at its start alone: see src/sync/heap.ts.
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -40,7 +41,8 @@ function refuse(reason) {
 }
 
 function runOn(node) {
-  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' })
+  const options = ['--max-semi-space-size=8', fileURLToPath(import.meta.url)]
+  const child = spawn(node, [...options, ...process.argv.slice(2)], { stdio: 'inherit' })
   // The child decides what a signal means; this process ends as the child does.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => refuse(`${node} does not run (${error.message}). Run npm ci again.`))

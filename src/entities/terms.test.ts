@@ -104,3 +104,13 @@ test('whatever a provider sends, terms and keys are short, few, whole and withou
 test("an organisation's terms stand apart from others'", () => {
   assert.equal(termPrefix('0a1b2c3d-0000-4000-8000-000000000000'), '0a1b2c3d:')
 })
+
+test('words of ASCII are compared as they stand, but for their case', () => {
+  fc.assert(
+    fc.property(fc.array(fc.stringMatching(/^[!-~]{1,9}$/), { minLength: 1, maxLength: 15 }), (words) => {
+      const text = words.join(' ')
+      assert.equal(fold(text), text.toLowerCase())
+      assert.equal(fold(` ${words.join('\t\n')} `), fold(text))
+    }),
+  )
+})

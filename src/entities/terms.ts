@@ -55,8 +55,12 @@ export function labelOf({ attributes }: Entity): string {
   return named === undefined || named === '' ? attributes.uid : named
 }
 
+/** Words of ASCII with one blank between two: all but the case is as it is compared. */
+const isPlain = /^[!-~]+(?: [!-~]+)*$/
+
 /** How values are compared: NFKC, lower case, accents kept, white space as one blank; at most 200 characters. */
 export function fold(text: string): string {
+  if (text.length <= longestValue && isPlain.test(text)) return text.toLowerCase()
   // What is cut off later needs no work; NFKC makes of one character 18 at most.
   const folded = text
     .slice(0, longestValue * 2)

@@ -28,16 +28,23 @@ const escapes: Readonly<Record<string, string>> = {
 }
 
 /** A row, its fields as `copyField` makes them. */
-export const copyRow = (...fields: readonly Parameters<typeof copyField>[0][]) =>
-  `${fields.map(copyField).join('\t')}\n`
+export function copyRow(...fields: readonly Parameters<typeof copyField>[0][]): string {
+  let row = ''
+  let separator = ''
+  for (const field of fields) {
+    row += separator + copyField(field)
+    separator = '\t'
+  }
+  return `${row}\n`
+}
 
 /** The text of an array of texts. @see https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
 export const arrayText = (values: readonly string[]) =>
-  `{${values.map((value) => `"${value.replace(/["\\]/g, '\\$&')}"`).join(',')}}`
+  `{${values.map((value) => `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`).join(',')}}`
 
 /** The text of a tsvector without positions. @see https://www.postgresql.org/docs/current/datatype-textsearch.html */
 export const tsvectorText = (terms: readonly string[]) =>
-  terms.map((term) => `'${term.replace(/['\\]/g, '$&$&')}'`).join(' ')
+  terms.map((term) => `'${/['\\]/.test(term) ? term.replace(/['\\]/g, '$&$&') : term}'`).join(' ')
 
 /** @param into table and columns, as SQL */
 export async function copyInto(client: pg.ClientBase, into: string, rows: Iterable<string>): Promise<void> {

@@ -42,8 +42,12 @@ export async function performRun(parts: RunParts, runId: string, options: RunOpt
   const { database, now } = parts
   const run = await claimRun(database, runId, now())
   if (run === undefined) return { kind: 'lost' }
-  keepHeapSmall()
-  return new Performance(parts, run, options).toItsEnd()
+  const release = keepHeapSmall()
+  try {
+    return await new Performance(parts, run, options).toItsEnd()
+  } finally {
+    release()
+  }
 }
 
 class Performance {

@@ -30,6 +30,7 @@ test('a document says what it said before, but for what no database keeps', () =
     }),
   )
   assert.equal(canonicalJson({ a: 'x\0y\ud800', b: undefined }), '{"a":"xy\ufffd"}')
+  assert.equal(canonicalJson({ 'b\0': [{ c: '\0' }], a: '\\u0000' }), '{"a":"\\\\u0000","b":[{"c":""}]}')
 })
 
 test('members, facts and changes of ids that cannot be kept are left out', async () => {

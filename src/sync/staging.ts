@@ -133,14 +133,43 @@ function storable(text: string): string {
 
 /** The same text for equal documents, in whatever order their members came. */
 export function canonicalJson(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(storable(value))
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
-  let text = ''
-  for (const name of Object.keys(value).sort()) {
-    const member = (value as Readonly<Record<string, unknown>>)[name]
-    if (member === undefined) continue
-    text += `${text === '' ? '' : ','}${JSON.stringify(storable(name))}:${canonicalJson(member)}`
-  }
-  return `{${text}}`
+  const text = JSON.stringify(inOrder(value)) ?? 'null'
+  return unstorable.test(text) ? JSON.stringify(JSON.parse(text, storableMember)) : text
 }
+
+/** How JSON writes NUL and half a surrogate pair, or text that looks so. */
+const unstorable = /\\u(?:0000|d[89a-f])/
+
+const storableMember = (_name: string, value: unknown): unknown => {
+  if (typeof value === 'string') return storable(value)
+  if (!isObject(value)) return value
+  return Object.keys(value).every((name) => storable(name) === name)
+    ? value
+    : Object.fromEntries(Object.entries(value).map(([name, member]) => [storable(name), member]))
+}
+
+/** The value itself where its members are in order already, as most are. */
+function inOrder(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const items = value.map(inOrder)
+    return items.every((item, at) => item === value[at]) ? value : items
+  }
+  if (!isObject(value)) return value
+  let isInOrder = true
+  let before = ''
+  for (const name in value) {
+    const member = value[name]
+    if (name < before || (typeof member === 'object' && inOrder(member) !== member)) {
+      isInOrder = false
+      break
+    }
+    before = name
+  }
+  if (isInOrder) return value
+  const members = Object.keys(value).sort()
+  // Not by assignment: a member of the name `__proto__` would become the prototype.
+  return Object.fromEntries(members.map((name) => [name, inOrder(value[name])]))
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
