@@ -306,8 +306,8 @@ function brokenOff(thrown: unknown): BrokenOff {
 /** Milliseconds to wait before asking again, where the server seems only briefly unable to answer. */
 function waitBeforeRetryMs(first: HttpAnswer | BrokenOff): number | undefined {
   if (first instanceof BrokenOff) return jitteredMs()
-  const { status, headers, receivedAt } = first
-  if (status !== 502 && status !== 503 && status !== 504) return undefined
+  if (first.status !== 502 && first.status !== 503 && first.status !== 504) return undefined
+  const { headers, receivedAt } = first
   if (!headers.has('retry-after')) return jitteredMs()
   const seconds = retryAfterSeconds(headers, receivedAt)
   return seconds === undefined || seconds > 1 ? undefined : Math.max(seconds * 1000, jitteredMs())

@@ -126,9 +126,9 @@ export function createClient(
 }
 
 /** Whether a new token may help, as Microsoft advises for a token called invalid; it does not against a claims challenge. */
-function isTokenRefused({ status, headers, text }: HttpAnswer): boolean {
-  if (status !== 401 || isChallenge(headers)) return false
-  const error = readObject(text)?.error
+function isTokenRefused(answer: HttpAnswer): boolean {
+  if (answer.status !== 401 || isChallenge(answer.headers)) return false
+  const error = readObject(answer.text)?.error
   return isObject(error) && error.code === 'InvalidAuthenticationToken'
 }
 
