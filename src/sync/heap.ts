@@ -7,9 +7,7 @@ import { setFlagsFromString } from 'node:v8'
  *
  * @see https://nodejs.org/api/cli.html#--max-semi-space-sizesize-in-mib
  */
-const isNewSpaceBounded = [...process.execArgv, process.env.NODE_OPTIONS ?? ''].some((option) =>
-  /--max[-_]semi[-_]space[-_]size/.test(option),
-)
+const isNewSpaceBounded = process.execArgv.some((option) => /^--max[-_]semi[-_]space[-_]size/.test(option))
 
 let readers = 0
 
