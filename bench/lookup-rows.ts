@@ -114,7 +114,7 @@ function* revisionRows({ organizationId, configId, count, at }: Directory): Gene
         JSON.stringify(groups),
         JSON.stringify(entity.activity),
         '{"locale":"de"}',
-        tsvectorText(terms.map((term) => prefix + term)),
+        tsvectorText(terms, prefix),
       )
     }
   }
@@ -152,7 +152,7 @@ function* groupRows({ organizationId, configId, at }: Directory): Generator<stri
       '[]',
       '{}',
       '{}',
-      tsvectorText(termsOf({ kind: 'group', attributes }, 'okta').map((term) => prefix + term)),
+      tsvectorText(termsOf({ kind: 'group', attributes }, 'okta'), prefix),
     )
   }
 }
@@ -176,11 +176,14 @@ export async function loadDirectory(database: Database, directory: Directory): P
     for (const { indexname } of indexes) await run(`drop index ${indexname}`)
     await copyInto(client, `entity_revisions (${columns})`, revisionRows(directory))
     await copyInto(client, `entity_revisions (${columns})`, groupRows(directory))
+    // In the order of keys, as merges write them, which fills the pages of their index.
+    await run('create temporary table loaded_keys (like entity_keys)')
     await copyInto(
       client,
-      'entity_keys (organization_id, key, kind, entity_id, config_id)',
+      'loaded_keys (organization_id, key, kind, entity_id, config_id)',
       keyRows(directory),
     )
+    await run('insert into entity_keys select * from loaded_keys order by key')
     for (const { indexdef } of indexes) await run(indexdef)
     await run('insert into entity_clocks (organization_id, sequence, at) values ($1, $2, $3)', [
       organizationId,

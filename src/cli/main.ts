@@ -30,7 +30,7 @@ Examples:
   $ credence validate google-workspace --domain example.com \\
       --admin-email admin@example.com --service-account-file key.json
   $ credence serve --port 8080
-  $ credence keys create --permissions integrations_read,manage_integrations
+  $ credence keys create --permissions integrations_read,manage_integrations,siem_entities_read
   $ credence configs create okta --domain acme.okta.com --name Acme --api-token-file token.txt
   $ credence doctor`
 

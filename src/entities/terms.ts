@@ -15,14 +15,25 @@ const mostKeys = 100
  */
 export function termsOf(entity: Entity, source: string): string[] {
   const terms = new Set<string>([`source:${fold(source)}`])
-  for (const [field, value] of wholeValues(entity)) {
+  const whole: Tell = (field, value) => {
     const folded = value === undefined ? '' : fold(value)
     if (folded !== '') terms.add(`${field}:${folded}`)
   }
-  for (const [field, value] of wordedValues(entity)) {
+  const words: Tell = (field, value) => {
     for (const word of value === undefined ? [] : wordsOf(value)) terms.add(`${field}:${word}`)
   }
-  return [...terms].slice(0, mostTerms)
+  switch (entity.kind) {
+    case 'identity':
+      tellOfIdentity(entity.attributes, whole, words)
+      break
+    case 'group':
+      tellOfGroup(entity.attributes, whole, words)
+      break
+    case 'device':
+      tellOfDevice(entity.attributes, whole, words)
+  }
+  const all = [...terms]
+  return all.length > mostTerms ? all.slice(0, mostTerms) : all
 }
 
 /** Fields of the terms that facts, groups and activity give an entity; `termsOf` makes none of them. */
@@ -79,96 +90,65 @@ export function fold(text: string): string {
 /** What stands before every term of an organisation in the index, so that others' terms are never walked. */
 export const termPrefix = (organizationId: string): string => `${organizationId.slice(0, 8)}:`
 
-type Values = readonly (readonly [field: string, value: string | undefined])[]
+/** Told the value of a field, if there is one. */
+type Tell = (field: string, value: string | undefined) => void
 
-function wholeValues(entity: Entity): Values {
-  switch (entity.kind) {
-    case 'identity':
-      return wholeOfIdentity(entity.attributes)
-    case 'group':
-      return wholeOfGroup(entity.attributes)
-    case 'device':
-      return wholeOfDevice(entity.attributes)
-  }
+function tellOfIdentity(identity: IdentityAttributes, whole: Tell, words: Tell): void {
+  whole('id', identity.uid)
+  whole('id', identity.uid_alt)
+  whole('user', identity.name)
+  // What stands before its "@" as well.
+  const at = identity.name.indexOf('@')
+  if (at > 0) whole('user', identity.name.slice(0, at))
+  for (const address of addressesOf(identity)) whole('email', address)
+  whole('status', identity.status)
+  whole('status', identity.status_detail)
+  whole('type', identity.type ?? 'User')
+  whole('employee', identity.employee_uid)
+  whole('employee', identity.employee_type)
+  whole('manager', identity.manager?.uid)
+  whole('manager', identity.manager?.email_addr)
+  words('name', identity.full_name)
+  words('name', identity.given_name)
+  words('name', identity.surname)
+  words('title', identity.job_title)
+  words('department', identity.department)
+  words('department', identity.division)
+  words('manager', identity.manager?.name)
+  words('location', identity.office_location)
+  words('location', identity.location?.city)
+  words('location', identity.location?.region)
+  words('country', identity.location?.country)
 }
 
-const wholeOfIdentity = (identity: IdentityAttributes): Values => [
-  ['id', identity.uid],
-  ['id', identity.uid_alt],
-  ...userNameValues(identity.name),
-  ...addressesOf(identity).map((address) => ['email', address] as const),
-  ['status', identity.status],
-  ['status', identity.status_detail],
-  ['type', identity.type ?? 'User'],
-  ['employee', identity.employee_uid],
-  ['employee', identity.employee_type],
-  ['manager', identity.manager?.uid],
-  ['manager', identity.manager?.email_addr],
-]
-
-const wholeOfGroup = (group: GroupAttributes): Values => [
-  ['id', group.uid],
-  ['name', group.name],
-  ['type', group.type],
-  ...addressesOf(group).map((address) => ['email', address] as const),
-]
-
-const wholeOfDevice = (device: DeviceAttributes): Values => [
-  ['id', device.uid],
-  ['id', device.uid_alt],
-  ['id', device.hw_info?.serial_number],
-  ['id', device.imei],
-  ['id', device.mac],
-  ['name', device.hostname],
-  ['type', device.type],
-  ['status', device.status],
-  ['user', device.owner?.name],
-  ['email', device.owner?.email_addr],
-]
-
-/** The user name, and what stands before its "@". */
-const userNameValues = (name: string): Values => {
-  const at = name.indexOf('@')
-  return at > 0
-    ? [
-        ['user', name],
-        ['user', name.slice(0, at)],
-      ]
-    : [['user', name]]
+function tellOfGroup(group: GroupAttributes, whole: Tell, words: Tell): void {
+  whole('id', group.uid)
+  whole('name', group.name)
+  whole('type', group.type)
+  for (const address of addressesOf(group)) whole('email', address)
+  words('name', group.name)
 }
 
-function wordedValues(entity: Entity): Values {
-  switch (entity.kind) {
-    case 'identity': {
-      const { attributes } = entity
-      return [
-        ['name', attributes.full_name],
-        ['name', attributes.given_name],
-        ['name', attributes.surname],
-        ['title', attributes.job_title],
-        ['department', attributes.department],
-        ['department', attributes.division],
-        ['manager', attributes.manager?.name],
-        ['location', attributes.office_location],
-        ['location', attributes.location?.city],
-        ['location', attributes.location?.region],
-        ['country', attributes.location?.country],
-      ]
-    }
-    case 'group':
-      return [['name', entity.attributes.name]]
-    case 'device':
-      return [
-        ['name', entity.attributes.name],
-        ['name', entity.attributes.model],
-      ]
-  }
+function tellOfDevice(device: DeviceAttributes, whole: Tell, words: Tell): void {
+  whole('id', device.uid)
+  whole('id', device.uid_alt)
+  whole('id', device.hw_info?.serial_number)
+  whole('id', device.imei)
+  whole('id', device.mac)
+  whole('name', device.hostname)
+  whole('type', device.type)
+  whole('status', device.status)
+  whole('user', device.owner?.name)
+  whole('email', device.owner?.email_addr)
+  words('name', device.name)
+  words('name', device.model)
 }
 
-const wordsOf = (value: string) =>
-  fold(value)
-    .split(' ')
-    .filter((word) => word !== '')
+function wordsOf(value: string): readonly string[] {
+  const folded = fold(value)
+  if (!folded.includes(' ')) return folded === '' ? [] : [folded]
+  return folded.split(' ').filter((word) => word !== '')
+}
 
 const addressesOf = ({
   email_addr,

@@ -62,7 +62,10 @@ function keptMembers(
   depth: number,
 ): RawDocument | undefined {
   const members: [string, RawValue][] = []
-  for (const name of Object.keys(record).sort()) {
+  const names = Object.keys(record)
+  // Of too many, the first by their names.
+  if (names.length > maxMembers) names.sort()
+  for (const name of names) {
     if (members.length === maxMembers) break
     const memberPath = path === '' ? name : `${path}.${name}`
     const member = record[name]
@@ -71,8 +74,10 @@ function keptMembers(
     const value = kept(member, memberPath, mapped, depth + 1)
     if (value !== undefined) members.push([name, value])
   }
+  if (members.length === 0) return undefined
+  members.sort(([one], [other]) => (one < other ? -1 : 1))
   // Not by assignment: a member of the name `__proto__` would become the prototype.
-  return members.length === 0 ? undefined : Object.fromEntries(members)
+  return Object.fromEntries(members)
 }
 
 function keptItems(

@@ -39,12 +39,29 @@ export function copyRow(...fields: readonly Parameters<typeof copyField>[0][]): 
 }
 
 /** The text of an array of texts. @see https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO */
-export const arrayText = (values: readonly string[]) =>
-  `{${values.map((value) => `"${/["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value}"`).join(',')}}`
+export function arrayText(values: readonly string[]): string {
+  let text = ''
+  for (const value of values) {
+    const escaped = /["\\]/.test(value) ? value.replace(/["\\]/g, '\\$&') : value
+    text += `${text === '' ? '"' : ',"'}${escaped}"`
+  }
+  return `{${text}}`
+}
 
-/** The text of a tsvector without positions. @see https://www.postgresql.org/docs/current/datatype-textsearch.html */
-export const tsvectorText = (terms: readonly string[]) =>
-  terms.map((term) => `'${/['\\]/.test(term) ? term.replace(/['\\]/g, '$&$&') : term}'`).join(' ')
+/**
+ * The text of a tsvector without positions.
+ *
+ * @param prefix stands before every term
+ * @see https://www.postgresql.org/docs/current/datatype-textsearch.html
+ */
+export function tsvectorText(terms: readonly string[], prefix: string): string {
+  let text = ''
+  for (const term of terms) {
+    const escaped = /['\\]/.test(term) ? term.replace(/['\\]/g, '$&$&') : term
+    text += `${text === '' ? "'" : " '"}${prefix}${escaped}'`
+  }
+  return text
+}
 
 /** @param into table and columns, as SQL */
 export async function copyInto(client: pg.ClientBase, into: string, rows: Iterable<string>): Promise<void> {

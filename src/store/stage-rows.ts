@@ -63,7 +63,7 @@ function* entityRows(run: RunHandle, first: number, pages: readonly StagedPage[]
         entity.activity,
         entity.attributes,
         entity.raw,
-        tsvectorText(entity.terms.map((term) => prefix + term)),
+        tsvectorText(entity.terms, prefix),
         arrayText(entity.keys),
       )
     }

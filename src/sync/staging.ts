@@ -148,27 +148,38 @@ const storableMember = (_name: string, value: unknown): unknown => {
     : Object.fromEntries(Object.entries(value).map(([name, member]) => [storable(name), member]))
 }
 
-/** The value itself where its members are in order already, as most are. */
+/** The value itself where its members are in order already. */
 function inOrder(value: unknown): unknown {
   if (Array.isArray(value)) {
     const items = value.map(inOrder)
     return items.every((item, at) => item === value[at]) ? value : items
   }
   if (!isObject(value)) return value
-  let isInOrder = true
-  let before = ''
-  for (const name in value) {
-    const member = value[name]
-    if (name < before || (typeof member === 'object' && inOrder(member) !== member)) {
-      isInOrder = false
-      break
-    }
-    before = name
-  }
-  if (isInOrder) return value
-  const members = Object.keys(value).sort()
-  // Not by assignment: a member of the name `__proto__` would become the prototype.
-  return Object.fromEntries(members.map((name) => [name, inOrder(value[name])]))
+  const names = Object.keys(value)
+  const order = orderOf(names)
+  if (order === names && names.every((name) => inOrder(value[name]) === value[name])) return value
+  // By assignment, a member of the name `__proto__` would become the prototype.
+  if (order.includes('__proto__'))
+    return Object.fromEntries(order.map((name) => [name, inOrder(value[name])]))
+  const copy: Record<string, unknown> = {}
+  for (const name of order) copy[name] = inOrder(value[name])
+  return copy
+}
+
+/** Most documents have the members of one before, in the same order: they are sorted once. */
+const orders = new Map<string, readonly string[]>()
+const mostOrders = 1_000
+
+/** `names` sorted; themselves when they are. */
+function orderOf(names: readonly string[]): readonly string[] {
+  if (names.every((name, at) => at === 0 || (names[at - 1] ?? '') < name)) return names
+  const key = JSON.stringify(names)
+  const known = orders.get(key)
+  if (known !== undefined) return known
+  const order = names.toSorted()
+  if (orders.size >= mostOrders) orders.clear()
+  orders.set(key, order)
+  return order
 }
 
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
