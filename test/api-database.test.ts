@@ -2,15 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { headersOf, startApi } from './api-server.ts'
+import { newWay } from './database-way.ts'
 import { freshDatabaseUrl } from './fresh-database.ts'
-import { newWay } from './postgres.ts'
 
 test('while the database is away nobody is taken for a stranger, and it all works again by itself', async (t) => {
-  const way = await newWay()
-  const direct = new URL(await freshDatabaseUrl(t))
-  const api = await startApi(t, {
-    config: { databaseUrl: `postgres://postgres@127.0.0.1:${way.port}${direct.pathname}` },
-  })
+  const way = await newWay(t)
+  const api = await startApi(t, { config: { databaseUrl: way.through(await freshDatabaseUrl()) } })
   const checkKeys = () => api.call({ path: '/api/v2/validate_keys', headers: headersOf(api) })
   const statusOf = async (path: string) => (await api.call({ path })).status
   assert.equal((await checkKeys()).status, 200)
@@ -37,11 +34,8 @@ test('while the database is away nobody is taken for a stranger, and it all work
 })
 
 test('a database that does not answer holds nobody up for long', async (t) => {
-  const way = await newWay()
-  const direct = new URL(await freshDatabaseUrl(t))
-  const api = await startApi(t, {
-    config: { databaseUrl: `postgres://postgres@127.0.0.1:${way.port}${direct.pathname}` },
-  })
+  const way = await newWay(t)
+  const api = await startApi(t, { config: { databaseUrl: way.through(await freshDatabaseUrl()) } })
   way.stall()
   const answers = await Promise.all(
     Array.from({ length: 50 }, (_, at) =>

@@ -28,6 +28,7 @@ import { createAcme } from './acme-source.ts'
 import { headersOf, startApi, validatePath } from './api-server.ts'
 import { freshDatabase, freshDatabaseUrl } from './fresh-database.ts'
 import { idleSync } from './idle-sync.ts'
+import { newFolder } from './new-folder.ts'
 
 const vaultKeys = { text: generateVaultKey() }
 
@@ -268,8 +269,7 @@ test('metrics count requests by route and verdicts by source, and tell how late 
 })
 
 test('a new server makes its data directory and a database in it, and stops it at the end', async (t) => {
-  const dataDir = join(await mkdtemp(join(tmpdir(), 'credence-api-')), 'new')
-  t.after(() => rm(join(dataDir, '..'), { recursive: true }))
+  const dataDir = join(newFolder(t), 'new')
   const service = await startService({
     dataDir,
     config: { ...defaultConfig, vaultKeys },

@@ -1,8 +1,7 @@
 /** One whole life of configurations, keys, webhooks and backups at log level trace; then no secret of it is found anywhere. */
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -18,6 +17,7 @@ import { openEmbeddedPostgres } from '../src/store/embedded-postgres.ts'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { validatePath } from './api-server.ts'
 import { configsPath } from './configs-server.ts'
+import { newFolder } from './new-folder.ts'
 import { type PlantedSecrets, plantSecrets } from './planted-secrets.ts'
 import { type Ended, type Lasting, runCommand, startCommand } from './running-command.ts'
 
@@ -133,8 +133,7 @@ test('planted secrets are in no table, log, backup, metric or answer, in no form
   context.after(async () => {
     for (const end of ends.reverse()) await end()
   })
-  const folder = mkdtempSync(join(tmpdir(), 'credence-canary-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
+  const folder = newFolder(t)
   const file = (name: string, content: unknown) => {
     const path = join(folder, name)
     writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content), { mode: 0o600 })

@@ -1,36 +1,34 @@
 /** `credence backup`, `restore` and `doctor`, on a database of their own. */
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { listen } from './free-ports.ts'
-import { freshDatabaseUrl } from './fresh-database.ts'
+import { emptyDatabaseUrl, freshDatabaseUrl } from './fresh-database.ts'
+import { newFolder } from './new-folder.ts'
 import { type Lasting, runCommand, startCommand } from './running-command.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'credence-backup-'))
-after(() => rmSync(folder, { recursive: true, force: true }))
+const ends: (() => unknown)[] = []
+const file: Lasting = { after: (end) => ends.push(end) }
+after(async () => {
+  for (const end of ends.reverse()) await end()
+})
 
+const folder = newFolder(file)
 const vaultKey = generateVaultKey()
 const vaultKeyId = vaultKey.split(':')[0] ?? ''
 const backupFile = join(folder, 'credence.backup')
 /** Of the database that was backed up. */
 let url: string
 let applicationKey: string
-const ends: (() => unknown)[] = []
-
 before(async () => {
-  url = await freshDatabaseUrl({ after: (end) => ends.push(end) })
-  const file: Lasting = { after: (end) => ends.push(end) }
+  url = await freshDatabaseUrl(file)
   const made = await runCommand(file, ['keys', 'create', '--permissions', 'admin', '--json'], {
     DATABASE_URL: url,
   })
   applicationKey = JSON.parse(made.stdout).application_key
-})
-after(async () => {
-  for (const end of ends.reverse()) await end()
 })
 
 const on = (database: string) => ({ DATABASE_URL: database, CREDENCE_VAULT_KEY: vaultKey })
@@ -44,14 +42,14 @@ test('what was written comes back into an empty database, keys revoked unless th
   assert.equal(statSync(backupFile).mode & 0o777, 0o600)
   assert.equal(readFileSync(backupFile).includes(applicationKey), false)
 
-  const target = await freshDatabaseUrl(t)
+  const target = await emptyDatabaseUrl(t)
   const restored = await runCommand(t, ['restore', backupFile], on(target))
   assert.equal(restored.code, 0, restored.stderr)
   assert.match(restored.stdout, /\n1 keys: revoked; make new ones with credence keys create\n/)
   const listed = await runCommand(t, ['keys', 'list'], on(target))
   assert.match(listed.stdout, /revoked/)
 
-  const kept = await freshDatabaseUrl(t)
+  const kept = await emptyDatabaseUrl(t)
   const again = await runCommand(t, ['restore', backupFile, '--keep', 'keys', '--json'], on(kept))
   assert.deepEqual(JSON.parse(again.stdout).kept, ['keys'])
   assert.doesNotMatch((await runCommand(t, ['keys', 'list'], on(kept))).stdout, /revoked/)
@@ -68,7 +66,7 @@ test('nothing is overwritten, and what is no backup is told in one line', async 
   assert.match(full.stderr, /^credence: the database is not empty/)
   const other = join(folder, 'other')
   writeFileSync(other, 'no backup')
-  const target = await freshDatabaseUrl(t)
+  const target = await emptyDatabaseUrl(t)
   for (const file of [other, join(folder, 'missing'), folder]) {
     const { code, stderr } = await runCommand(t, ['restore', file], on(target))
     assert.equal(code, 1)
@@ -229,7 +227,8 @@ async function runLimited(t: Lasting, files: number) {
 }
 
 test('no command waits without end for a database that is silent', {
-  concurrency: 2,
+  // They wait for the same time.
+  concurrency: true,
 }, async (t) => {
   const silent = await listen(0)
   silent.on('connection', (socket: Socket) => t.after(() => socket.destroy()))

@@ -1,11 +1,11 @@
 /** `credence configs` against a running demo: what it prints, and what its exit status says. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { promisify } from 'node:util'
+import { newFolder } from './new-folder.ts'
 import { type Lasting, runCommand, startCommand } from './running-command.ts'
 
 interface Example {
@@ -26,14 +26,14 @@ interface Demo {
   readonly examples: Readonly<Record<'okta' | 'entra_id' | 'google_workspace', Examples>>
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'credence-configs-'))
+const ends: (() => unknown)[] = []
+const file: Lasting = { after: (end) => ends.push(end) }
+const folder = newFolder(file)
 let demo: Demo
 let token: string
 let revokedToken: string
-const ends: (() => unknown)[] = [() => rmSync(folder, { recursive: true, force: true })]
 
 before(async () => {
-  const file: Lasting = { after: (end) => ends.push(end) }
   const command = startCommand(file, ['demo', '--json', '--port', '0', '--data-dir', join(folder, 'demo')])
   demo = JSON.parse(await command.line())
   token = demo.examples.okta.valid.secrets.api_token ?? ''

@@ -1,20 +1,14 @@
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
+import { test } from 'node:test'
 import { freshDatabaseUrl } from './fresh-database.ts'
+import { newFolder } from './new-folder.ts'
 import { runCommand } from './running-command.ts'
 
-function dataDir(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'credence-keys-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  return join(folder, 'data')
-}
-
 test('a key is shown once, listed without its secret, and revoked for good', async (t) => {
-  const dir = dataDir(t)
-  const keys = (...args: string[]) => runCommand(t, ['keys', ...args, '--data-dir', dir])
+  const DATABASE_URL = await freshDatabaseUrl(t)
+  const keys = (...args: string[]) => runCommand(t, ['keys', ...args], { DATABASE_URL })
   const list = async () => JSON.parse((await keys('list', '--json')).stdout).keys
 
   assert.deepEqual(await list(), [])
@@ -56,8 +50,8 @@ test('a key is shown once, listed without its secret, and revoked for good', asy
   assert.match((await keys('list')).stdout, new RegExp(`^${id} .* acme .* revoked `))
 })
 
-test('an access token is one text', async (t) => {
-  const dir = dataDir(t)
+test('an access token is one text, made in a data directory that is new', async (t) => {
+  const dir = join(newFolder(t), 'data')
   const made = await runCommand(
     t,
     ['keys', 'create', '--permissions', 'integrations_read', '--access-token', 'service'].concat([
@@ -71,8 +65,9 @@ test('an access token is one text', async (t) => {
 })
 
 test('what cannot be done is told in one line, status 1', async (t) => {
-  const dir = dataDir(t)
-  const blocked = `${dir}-file`
+  const folder = newFolder(t)
+  const dir = join(folder, 'data')
+  const blocked = join(folder, 'file')
   writeFileSync(blocked, '')
   const runs = await Promise.all([
     runCommand(t, ['keys', 'revoke', '4ad4a164-c724-4207-8e46-4da0ef06d370', '--data-dir', dir]),

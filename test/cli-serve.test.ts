@@ -1,24 +1,18 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { startSandbox } from '../sandbox/index.ts'
 import { createOktaSandbox } from '../sandbox/okta/index.ts'
 import { generateVaultKey } from '../src/vault/keys.ts'
+import { newFolder } from './new-folder.ts'
 import { runCommand, startCommand } from './running-command.ts'
 
 const vaultKey = { CREDENCE_VAULT_KEY: generateVaultKey() }
 
 const validatePath = '/api/v2/security_monitoring/configuration/integration_config/validate'
-
-function folderOf(t: TestContext): string {
-  const folder = mkdtempSync(join(tmpdir(), 'credence-serve-'))
-  t.after(() => rmSync(folder, { recursive: true, force: true }))
-  return folder
-}
 
 async function startServer(t: TestContext, folder: string, environment: Record<string, string> = {}) {
   const command = startCommand(t, ['serve', '--port', '0', '--data-dir', join(folder, 'data'), '--json'], {
@@ -34,7 +28,7 @@ async function startServer(t: TestContext, folder: string, environment: Record<s
 
 /** A server before an Okta that never answers, and a validation under way. */
 async function serverWithOpenRequest(t: TestContext) {
-  const folder = folderOf(t)
+  const folder = newFolder(t)
   const okta = await createOktaSandbox({ users: 4, groups: 1, seed: 'serve' })
   const sandbox = await startSandbox({ providers: [okta], tls: false })
   t.after(() => sandbox.close())
@@ -73,7 +67,7 @@ async function serverWithOpenRequest(t: TestContext) {
 }
 
 test('the server says where it listens and who it is, and a signal ends it well', async (t) => {
-  const { command, url } = await startServer(t, folderOf(t))
+  const { command, url } = await startServer(t, newFolder(t))
   assert.equal((await fetch(`${url}/healthz`)).status, 200)
   const { code, signal, stdout, stderr } = await command.stop()
   assert.deepEqual({ code, signal }, { code: 0, signal: null })
@@ -98,7 +92,7 @@ test('a second signal ends it at once', async (t) => {
 })
 
 test('a port that is taken, a setting that is wrong and a folder that is none are told in one line, status 1', async (t) => {
-  const folder = folderOf(t)
+  const folder = newFolder(t)
   const taken = createServer().listen(0, '127.0.0.1')
   await once(taken, 'listening')
   t.after(() => taken.close())

@@ -76,21 +76,25 @@ test('a database that is lost during an update leaves the old secrets in force',
   assert.deepEqual((await server.admin.query('select * from envelopes')).rows, before)
 })
 
-test('a verdict on secrets that were replaced meanwhile is dropped', async (t) => {
-  const { acme, server, client } = await start(t)
-  const creating = client.create(acmeConfig('hang'))
-  await reached(acme, 'hang')
-  acme.release()
-  const { id } = ok(await creating)
-  acme.reached.length = 0
-  const late = server.configs.revalidate(id, 'schedule')
-  await reached(acme, 'hang')
-  ok(await client.patch(id, { secrets: { api_token: 'valid' } }))
-  const { meta } = (await client.call('GET', `/${id}?include=report`)).body
-  acme.release()
-  assert.deepEqual(await late, { kind: 'done', verdict: 'valid' })
-  assert.deepEqual((await client.call('GET', `/${id}?include=report`)).body.meta, meta)
-})
+for (const [what, change] of [
+  ['secrets that were replaced', { secrets: { api_token: 'valid' } }],
+  ['more than is required', { settings: {} }],
+] as const)
+  test(`a verdict on ${what} meanwhile is dropped`, async (t) => {
+    const { acme, server, client } = await start(t)
+    const creating = client.create(acmeConfig('hang', { settings: { require: ['users'] } }))
+    await reached(acme, 'hang')
+    acme.release()
+    const { id } = ok(await creating)
+    acme.reached.length = 0
+    const late = server.configs.revalidate(id, 'schedule')
+    await reached(acme, 'hang')
+    ok(await client.patch(id, change))
+    const { meta } = (await client.call('GET', `/${id}?include=report`)).body
+    acme.release()
+    assert.deepEqual(await late, { kind: 'done', verdict: 'valid' })
+    assert.deepEqual((await client.call('GET', `/${id}?include=report`)).body.meta, meta)
+  })
 
 test('what is removed while it is validated stays removed', async (t) => {
   const { acme, server, client } = await start(t)

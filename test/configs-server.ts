@@ -1,7 +1,5 @@
 /** A running server that keeps configurations, for tests: a PostgreSQL database of its own, the provider sandboxes, and callers of any organisation. */
 import { randomBytes, randomUUID } from 'node:crypto'
-import type { AddressInfo } from 'node:net'
-import { connect as connectTcp, createServer as createTcpServer, type Socket } from 'node:net'
 import pg from 'pg'
 import { Agent, request } from 'undici'
 import type { Caller } from '../src/api/authentication.ts'
@@ -18,11 +16,11 @@ import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
 import { createGuessGuard } from '../src/validation/guess-guard.ts'
+import { newWay } from './database-way.ts'
+import { freshDatabaseUrl } from './fresh-database.ts'
 import { idleSync } from './idle-sync.ts'
 
 export const configsPath = '/api/v2/security_monitoring/configuration/integration_config'
-
-const postgres = { host: '127.0.0.1', port: 5432, user: 'postgres' }
 
 export interface Answer {
   readonly status: number
@@ -86,15 +84,12 @@ export async function startConfigsServer(
   test: { after(work: () => Promise<void>): void },
   options: ConfigsServerOptions,
 ): Promise<ConfigsServer> {
-  const name = `credence_configs_${randomBytes(6).toString('hex')}`
-  const maintenance = new pg.Pool({ ...postgres, database: 'postgres', max: 1 })
-  await maintenance.query(`create database ${name}`)
-  const proxy = await openProxy(postgres.port)
-  const database = await openDatabase({
-    url: `postgres://postgres@127.0.0.1:${proxy.port}/${name}`,
-    dataDirectory: '/nonexistent',
-  })
-  const admin = new pg.Pool({ ...postgres, database: name, max: 2 })
+  const ends: (() => unknown)[] = []
+  const lasting = { after: (end: () => unknown) => ends.push(end) }
+  const url = await freshDatabaseUrl(lasting)
+  const way = await newWay(lasting)
+  const database = await openDatabase({ url: way.through(url), dataDirectory: '/nonexistent' })
+  const admin = new pg.Pool({ connectionString: url, max: 2 })
   // Dropping the database ends what the pool has not yet closed.
   admin.on('error', () => undefined)
   const vault = await openVault(database, [{ id: 'test', key: randomBytes(32) }])
@@ -179,7 +174,7 @@ export async function startConfigsServer(
     log: createLog('trace', { write: (line) => lines.push(line) }),
     lifecycle: { isReady: () => true, whenImpatient: () => () => {} },
   })
-  const url = await server.listen({ host: '127.0.0.1', port: 0 })
+  const origin = await server.listen({ host: '127.0.0.1', port: 0 })
   const agent = new Agent({ connections: 128, pipelining: 1 })
 
   test.after(async () => {
@@ -187,14 +182,12 @@ export async function startConfigsServer(
     await server.close()
     metrics.close()
     await database.close()
-    await proxy.close()
     await admin.end()
-    await maintenance.query(`drop database ${name} with (force)`)
-    await maintenance.end()
+    for (const end of ends.reverse()) await end()
   })
 
   return {
-    origin: url,
+    origin,
     database,
     admin,
     configs,
@@ -202,8 +195,8 @@ export async function startConfigsServer(
     changes,
     troubles,
     log: () => lines.join(''),
-    cut: proxy.cut,
-    mend: proxy.mend,
+    cut: way.close,
+    mend: way.reopen,
     async client({ organization, permissions = ['integrations_read', 'manage_integrations'] } = {}) {
       const owner = organization ?? { id: randomUUID(), name: `organisation ${randomUUID()}` }
       if (organization === undefined)
@@ -213,7 +206,7 @@ export async function startConfigsServer(
       const call: Client['call'] = async (method, path = '', attributes, more = {}) => {
         const body =
           more.body ?? (attributes && JSON.stringify({ data: { type: 'integration_config', attributes } }))
-        const answer = await request(`${url}${configsPath}${path}`, {
+        const answer = await request(`${origin}${configsPath}${path}`, {
           dispatcher: agent,
           method: method as 'GET',
           headers: {
@@ -240,34 +233,4 @@ export async function startConfigsServer(
       }
     },
   }
-}
-
-/** Forwards connections to a port of this machine, until it is told not to. */
-async function openProxy(to: number) {
-  const sockets = new Set<Socket>()
-  const server = createTcpServer((incoming) => {
-    const outgoing = connectTcp(to, '127.0.0.1')
-    for (const [one, other] of [
-      [incoming, outgoing],
-      [outgoing, incoming],
-    ] as const) {
-      sockets.add(one)
-      one.pipe(other)
-      one.on('error', () => other.destroy())
-      one.on('close', () => {
-        sockets.delete(one)
-        other.destroy()
-      })
-    }
-  })
-  const listen = (port: number) =>
-    new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()))
-  await listen(0)
-  const { port } = server.address() as AddressInfo
-  const cut = () =>
-    new Promise<void>((resolve) => {
-      server.close(() => resolve())
-      for (const socket of sockets) socket.destroy()
-    })
-  return { port, cut, mend: () => listen(port), close: cut }
 }

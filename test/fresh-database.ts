@@ -1,38 +1,34 @@
-/** A database of its own for each test: on the machine's PostgreSQL where one runs, otherwise on one started for this process. */
+/** A database of its own for each test. */
 import { randomBytes } from 'node:crypto'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { after } from 'node:test'
-import pg from 'pg'
 import { type Database, openDatabase } from '../src/store/database.ts'
-import { openCluster } from '../src/store/embedded-cluster.ts'
-import { openEmbeddedPostgres } from '../src/store/embedded-postgres.ts'
-import { superuserClient } from '../src/store/embedded-server.ts'
+import { addressOf, administer, findServer } from './postgres-server.ts'
 import type { Lasting } from './running-command.ts'
 
-/** A PostgreSQL on which databases can be made. */
-interface Host {
-  run(statement: string): Promise<void>
-  urlOf(name: string): string
-}
+export const server = await findServer()
 
-/** Where developers and CI run one that trusts this machine. */
-const local = 'postgres://postgres@127.0.0.1:5432'
+/** What lasts until all tests of this file are over. */
+const ends: (() => unknown)[] = []
+const file: Lasting = { after: (end) => ends.push(end) }
+after(async () => {
+  for (const end of ends.reverse()) await end()
+})
 
-let host: Promise<Host> | undefined
+/** Address of a new database with the tables of this release and no rows, which ends with the test, or with the file. */
+export const freshDatabaseUrl = (test: Lasting = file) =>
+  newDatabaseUrl(test, `template ${server.template} strategy file_copy`)
 
-/** Address of a new and empty database, which ends with the test. */
-export async function freshDatabaseUrl(test: Lasting): Promise<string> {
-  host ??= localHost().catch(ownHost)
-  const { run, urlOf } = await host
+/** The same without tables, as an operator gives it to the first node. */
+export const emptyDatabaseUrl = (test: Lasting = file) => newDatabaseUrl(test, '')
+
+async function newDatabaseUrl(test: Lasting, how: string): Promise<string> {
   const name = `credence_test_${randomBytes(6).toString('hex')}`
-  await run(`create database ${name}`)
-  test.after(() => run(`drop database if exists ${name} with (force)`))
-  return urlOf(name)
+  await administer(server.url, `create database ${name} ${how}`)
+  test.after(() => administer(server.url, `drop database if exists ${name} with (force)`))
+  return addressOf(server.url, name)
 }
 
-/** The same, opened. */
+/** A new database with tables, opened. */
 export async function freshDatabase(test: Lasting): Promise<Database & { readonly url: string }> {
   const url = await freshDatabaseUrl(test)
   return { ...(await openedDatabase(test, url)), url }
@@ -43,41 +39,4 @@ export async function openedDatabase(test: Lasting, url: string): Promise<Databa
   const database = await openDatabase({ url, dataDirectory: '', poolSize: 4 })
   test.after(() => database.close())
   return database
-}
-
-async function localHost(): Promise<Host> {
-  const run = async (statement: string) => {
-    const client = new pg.Client({ connectionString: `${local}/postgres`, connectionTimeoutMillis: 2_000 })
-    await client.connect()
-    try {
-      await client.query(statement)
-    } finally {
-      await client.end()
-    }
-  }
-  await run('select 1')
-  return { run, urlOf: (name) => `${local}/${name}` }
-}
-
-async function ownHost(): Promise<Host> {
-  const folder = await mkdtemp(join(tmpdir(), 'credence-postgres-'))
-  const server = await openEmbeddedPostgres(folder)
-  after(async () => {
-    await server.stop()
-    await rm(folder, { recursive: true, force: true })
-  })
-  const cluster = await openCluster(join(folder, 'postgres'))
-  const { host: address, port, user, password } = server.connection
-  return {
-    async run(statement) {
-      const client = superuserClient(cluster, port)
-      await client.connect()
-      try {
-        await client.query(statement.startsWith('create') ? `${statement} owner ${user}` : statement)
-      } finally {
-        await client.end()
-      }
-    },
-    urlOf: (name) => `postgres://${user}:${encodeURIComponent(password)}@${address}:${port}/${name}`,
-  }
 }

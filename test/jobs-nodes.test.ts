@@ -1,8 +1,10 @@
 /** Several nodes on one database: each job runs once, and what a node loses is neither lost nor done twice. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { newWay } from './database-way.ts'
+import { emptyDatabaseUrl, freshDatabaseUrl, server } from './fresh-database.ts'
 import { startWorld, until, type World } from './jobs-world.ts'
-import { newWay } from './postgres.ts'
+import { administer } from './postgres-server.ts'
 
 test('three nodes validate each of many configurations once', async (t) => {
   const world = await startWorld(t)
@@ -145,8 +147,8 @@ test('a slow node that lives keeps its job, however long it takes', async (t) =>
 })
 
 test('a database that goes away and comes back is worked with again, without a restart', async (t) => {
-  const way = await newWay()
-  const world = await startWorld(t, way.port)
+  const way = await newWay(t)
+  const world = await startWorld(t, way.through(await freshDatabaseUrl()))
   const id = await world.config('valid')
   world.provider.behave(() => 401)
   await (await world.node.start()).started
@@ -158,8 +160,8 @@ test('a database that goes away and comes back is worked with again, without a r
 })
 
 test('jobs start when the database comes back, should it be away at the start', async (t) => {
-  const way = await newWay()
-  const world = await startWorld(t, way.port)
+  const way = await newWay(t)
+  const world = await startWorld(t, way.through(await freshDatabaseUrl()))
   const id = await world.config('valid')
   await world.makeDue(id)
   world.provider.behave(() => 401)
@@ -172,8 +174,8 @@ test('jobs start when the database comes back, should it be away at the start', 
 })
 
 test('stopping ends within its time while the database does not answer', async (t) => {
-  const way = await newWay()
-  const world = await startWorld(t, way.port)
+  const way = await newWay(t)
+  const world = await startWorld(t, way.through(await freshDatabaseUrl()))
   const jobs = await world.node.start()
   await jobs.started
   way.stall()
@@ -184,8 +186,8 @@ test('stopping ends within its time while the database does not answer', async (
 })
 
 test('a connection lost at the commit of a verdict loses neither the verdict nor the job', async (t) => {
-  const way = await newWay()
-  const world = await startWorld(t, way.port)
+  const way = await newWay(t)
+  const world = await startWorld(t, way.through(await freshDatabaseUrl()))
   const id = await world.config('valid')
   world.provider.behave(() => 401)
   const jobs = await world.node.start()
@@ -198,7 +200,7 @@ test('a connection lost at the commit of a verdict loses neither the verdict nor
 })
 
 test('nodes that start at once on a new database set it up once', async (t) => {
-  const world = await startWorld(t)
+  const world = await startWorld(t, await emptyDatabaseUrl())
   const nodes = await Promise.all([world.open(), world.open(), world.open()])
   await Promise.all(nodes.map(async (node) => (await node.start()).started))
   const { rows } = await world.database.pool.query('select name from pgboss.queue order by name')
@@ -209,35 +211,32 @@ test('nodes that start at once on a new database set it up once', async (t) => {
 })
 
 test("a change of the queue's own tables waits for others only briefly", async (t) => {
-  const way = await newWay()
-  const world = await startWorld(t, way.port)
+  const way = await newWay(t)
+  const world = await startWorld(t, way.through(await emptyDatabaseUrl()))
   await (await world.node.start()).started
   assert.match(way.sent(), /lock_timeout = 2000;.*create table pgboss/is)
   assert.doesNotMatch(way.sent(), /lock_timeout = 30000/)
 })
 
 test('a role that owns its database and nothing else is enough', async (t) => {
-  const world = await startWorld(t)
+  const world = await startWorld(t, await emptyDatabaseUrl())
   const name = new URL(world.options.databaseUrl).pathname.slice(1)
   const role = `${name}_role`
   const { pool } = world.database
-  await pool.query(`create role ${role} login`)
+  await pool.query(`create role ${role} login password '${role}'`)
   t.after(async () => {
-    const { default: pg } = await import('pg')
-    const client = new pg.Client('postgres://postgres@127.0.0.1:5432/postgres')
-    await client.connect()
-    await client.query(`drop database if exists ${name} with (force)`)
-    await client.query(`drop role ${role}`)
-    await client.end()
+    await administer(server.url, `drop database ${name} with (force)`)
+    await administer(server.url, `drop role ${role}`)
   })
   await pool.query(`alter database ${name} owner to ${role}`)
   await pool.query(`grant all on all tables in schema public to ${role}`)
   const id = await world.config('valid')
   world.provider.behave(() => 401)
   await world.makeDue(id)
-  const node = await world.open({
-    databaseUrl: world.options.databaseUrl.replace('//postgres', `//${role}`),
-  })
+  const address = new URL(world.options.databaseUrl)
+  address.username = role
+  address.password = role
+  const node = await world.open({ databaseUrl: address.href })
   await (await node.start()).started
   await until(async () => (await world.read(id)).state === 'invalid')
   assert.deepEqual(node.troubles, [])

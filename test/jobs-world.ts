@@ -13,9 +13,9 @@ import { type Database, inTransaction } from '../src/store/database.ts'
 import { createOrganization } from '../src/store/organizations.ts'
 import { type EventType, eventTypes } from '../src/store/webhook-events.ts'
 import { createWebhook } from '../src/store/webhooks.ts'
+import { freshDatabaseUrl } from './fresh-database.ts'
 import { type JobsNode, type NodeOptions, openNode } from './jobs-node.ts'
 import { makeAuthority, makeCertificate } from './outbound-stand-in.ts'
-import { newDatabase, urlOf } from './postgres.ts'
 
 export const providerHost = 'acme.example.com'
 export const receiverHost = 'hooks.example.com'
@@ -31,13 +31,13 @@ export interface Told {
 
 export type World = Awaited<ReturnType<typeof startWorld>>
 
-/** @param port of a way to the database; by default the server's own */
-export async function startWorld(test: TestContext, port?: number) {
+/** @param databaseUrl by default that of a new database, with its tables */
+export async function startWorld(test: TestContext, databaseUrl?: string) {
   const authority = makeAuthority()
   const provider = await startProvider(test)
   const receiver = await startReceiver(test, makeCertificate([receiverHost], authority))
   const options: NodeOptions = {
-    databaseUrl: urlOf(await newDatabase(), port),
+    databaseUrl: databaseUrl ?? (await freshDatabaseUrl()),
     vaultKey: randomBytes(32).toString('base64'),
     endpoints: { [providerHost]: provider.origin, [receiverHost]: receiver.origin },
     authority: authority.certificate,

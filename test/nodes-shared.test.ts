@@ -9,7 +9,7 @@ import type { Database } from '../src/store/database.ts'
 import { createKey, revokeKey } from '../src/store/keys.ts'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { validatePath } from './api-server.ts'
-import { freshDatabaseUrl, openedDatabase } from './fresh-database.ts'
+import { emptyDatabaseUrl, openedDatabase } from './fresh-database.ts'
 import { type RunningCommand, startCommand } from './running-command.ts'
 
 interface Node {
@@ -28,7 +28,7 @@ before(async () => {
   const folder = mkdtempSync(join(tmpdir(), 'credence-nodes-'))
   file.after(() => rmSync(folder, { recursive: true, force: true }))
   const environment = {
-    DATABASE_URL: await freshDatabaseUrl(file),
+    DATABASE_URL: await emptyDatabaseUrl(file),
     CREDENCE_VAULT_KEY: generateVaultKey(),
     CREDENCE_LIMIT_VALIDATIONS: String(validationLimit),
     CREDENCE_LIMIT_REQUESTS: '100000',

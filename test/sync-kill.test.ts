@@ -9,8 +9,8 @@ import type { Database } from '../src/store/database.ts'
 import type { SyncMode } from '../src/store/schema.ts'
 import { performRun } from '../src/sync/perform.ts'
 import { readProgress } from '../src/sync/progress.ts'
-import { freshDatabase, openedDatabase } from './fresh-database.ts'
-import { newDatabase, newWay, urlOf } from './postgres.ts'
+import { newWay } from './database-way.ts'
+import { freshDatabase, freshDatabaseUrl, openedDatabase } from './fresh-database.ts'
 import {
   contentOf,
   createWorld,
@@ -148,9 +148,8 @@ test('a run whose process is killed at a page or after a commit ends as an undis
 })
 
 test('a run whose database goes away is given back, and goes on where it stood', async (t) => {
-  const name = await newDatabase()
-  const way = await newWay()
-  const database = await openedDatabase(t, urlOf(name, way.port))
+  const way = await newWay(t)
+  const database = await openedDatabase(t, way.through(await freshDatabaseUrl()))
   const { content } = await undisturbed(database, 'first')
   const { tenant, id, world } = await prepared(database, 'first')
   const cut = world()

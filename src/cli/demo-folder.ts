@@ -6,7 +6,6 @@ import { z } from 'zod'
 import type { Organisation } from '../../sandbox/organisation.ts'
 import type { ExampleAttributes } from '../../sandbox/provider.ts'
 import type { Database } from '../store/database.ts'
-import { createKey, listKeys } from '../store/keys.ts'
 import { generateVaultKey } from '../vault/keys.ts'
 import { CommandError } from './exit-codes.ts'
 
@@ -18,6 +17,8 @@ export type DemoKeys = z.infer<typeof keysSchema>
 
 /** The demo's key pair: the one printed before while it is in force, otherwise a new one. */
 export async function demoKeys(dataDir: string, database: Database): Promise<DemoKeys> {
+  // Slow to load, and all commands load this file.
+  const { createKey, listKeys } = await import('../store/keys.ts')
   const path = join(dataDir, 'demo.json')
   const kept = await readKeys(path)
   const isInForce = async (keys: DemoKeys) =>

@@ -7,7 +7,7 @@ import { after, test } from 'node:test'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import { sql } from 'kysely'
 import pg from 'pg'
-import { newDatabase, urlOf } from '../../test/postgres.ts'
+import { emptyDatabaseUrl, freshDatabaseUrl } from '../../test/fresh-database.ts'
 import { createVault } from '../vault/vault.ts'
 import { backup, keepable, restore } from './backup.ts'
 import { connect, type Database, openDatabase } from './database.ts'
@@ -24,8 +24,8 @@ const nowhere = '/nowhere'
 let files = 0
 const newFile = () => join(folder, `${++files}.backup`)
 
-async function openOn(name: string): Promise<Database> {
-  const database = await openDatabase({ url: urlOf(name), dataDirectory: nowhere })
+async function openOn(url: string): Promise<Database> {
+  const database = await openDatabase({ url, dataDirectory: nowhere })
   open.push(database)
   return database
 }
@@ -214,8 +214,8 @@ async function contentOf({ pool }: Database): Promise<Record<string, unknown[]>>
   return content
 }
 
-const filled = newDatabase().then(async (name) => {
-  const database = await openOn(name)
+const filled = freshDatabaseUrl().then(async (url) => {
+  const database = await openOn(url)
   await fill(database)
   await addDelivery(database)
   await addEntities(database)
@@ -227,12 +227,12 @@ const filled = newDatabase().then(async (name) => {
 test('a restored database holds what the backed-up one held', async () => {
   const { database, file, summary } = await filled
   assert.deepEqual(summary.vaultKeyIds, ['key-7'])
-  const name = await newDatabase()
-  const restored = await restore({ url: urlOf(name), dataDirectory: nowhere }, file, {
+  const url = await emptyDatabaseUrl()
+  const restored = await restore({ url, dataDirectory: nowhere }, file, {
     keep: keepable,
     vaultKeyIds: ['key-7'],
   })
-  const copy = await openOn(name)
+  const copy = await openOn(url)
   assert.deepEqual(await contentOf(copy), await contentOf(database))
   assert.equal(restored.rows, summary.rows)
   assert.deepEqual(restored.missingVaultKeyIds, [])
@@ -256,12 +256,12 @@ test('a restored database holds what the backed-up one held', async () => {
 
 test('nothing comes back active that the operator did not confirm, and the audit trail tells of it', async () => {
   const { file } = await filled
-  const name = await newDatabase()
-  const summary = await restore({ url: urlOf(name), dataDirectory: nowhere }, file)
+  const url = await emptyDatabaseUrl()
+  const summary = await restore({ url, dataDirectory: nowhere }, file)
   assert.deepEqual(summary.active, { keys: 1, configurations: 1, webhooks: 1, bindings: 1 })
   assert.deepEqual(summary.kept, [])
   assert.deepEqual(summary.missingVaultKeyIds, ['key-7'])
-  const { pool } = await openOn(name)
+  const { pool } = await openOn(url)
   const { rows } = await pool.query(`select
     (select count(*) from keys where revoked_at is null) as keys,
     (select revoked_at from keys where name = 'old') as "revokedAt",
@@ -285,9 +285,9 @@ test('nothing comes back active that the operator did not confirm, and the audit
 
 test('a sync that was under way when the backup was taken has failed, and everything is read anew', async () => {
   const { file } = await filled
-  const name = await newDatabase()
-  await restore({ url: urlOf(name), dataDirectory: nowhere }, file, { keep: keepable })
-  const { pool } = await openOn(name)
+  const url = await emptyDatabaseUrl()
+  await restore({ url, dataDirectory: nowhere }, file, { keep: keepable })
+  const { pool } = await openOn(url)
   const { rows: runs } = await pool.query(
     `select reason, status, progress, error ->> 'code' as code, ended_at is not null as "isOver" from sync_runs order by reason`,
   )
@@ -333,8 +333,8 @@ test('a backup is for its owner alone, replaces no file, and holds no secret in 
 })
 
 test('a backup taken while others write is of one moment', async () => {
-  const name = await newDatabase()
-  const database = await openOn(name)
+  const url = await emptyDatabaseUrl()
+  const database = await openOn(url)
   await fill(database)
   let isOver = false
   const writing = (async () => {
@@ -356,9 +356,9 @@ test('a backup taken while others write is of one moment', async () => {
   await backup(database, file, '1.2.3')
   isOver = true
   await writing
-  const copyName = await newDatabase()
-  await restore({ url: urlOf(copyName), dataDirectory: nowhere }, file)
-  const { pool } = await openOn(copyName)
+  const copyUrl = await emptyDatabaseUrl()
+  await restore({ url: copyUrl, dataDirectory: nowhere }, file)
+  const { pool } = await openOn(copyUrl)
   const { rows } = await pool.query(
     'select (select count(*) from organizations) as organizations, (select count(*) from webhooks) as webhooks',
   )
@@ -366,8 +366,8 @@ test('a backup taken while others write is of one moment', async () => {
 })
 
 test('a backup of an older release is brought up to date on the way', async () => {
-  const name = await newDatabase()
-  const older = await connect({ url: urlOf(name), dataDirectory: nowhere })
+  const url = await emptyDatabaseUrl()
+  const older = await connect({ url, dataDirectory: nowhere })
   open.push(older)
   const [[first, migration] = []] = Object.entries(migrations)
   assert.ok(first !== undefined && migration !== undefined)
@@ -376,19 +376,19 @@ test('a backup of an older release is brought up to date on the way', async () =
   const file = newFile()
   await backup(older, file, '1.0.0')
 
-  const copyName = await newDatabase()
-  const target = { url: urlOf(copyName), dataDirectory: nowhere }
+  const copyUrl = await emptyDatabaseUrl()
+  const target = { url: copyUrl, dataDirectory: nowhere }
   assert.equal((await restore(target, file)).release, '1.0.0')
-  const copy = await openOn(copyName)
+  const copy = await openOn(copyUrl)
   assert.deepEqual(await copy.query.selectFrom('organizations').select('name').execute(), [{ name: awkward }])
 })
 
 test('a database that holds anything is not restored into', async () => {
   const { file } = await filled
-  const name = await newDatabase()
-  const database = await openOn(name)
+  const url = await emptyDatabaseUrl()
+  const database = await openOn(url)
   await database.query.insertInto('organizations').values({ name: 'here' }).execute()
-  await assert.rejects(restore({ url: urlOf(name), dataDirectory: nowhere }, file), {
+  await assert.rejects(restore({ url, dataDirectory: nowhere }, file), {
     name: 'BackupError',
     message: /not empty \(there are rows in organizations\)/,
   })
@@ -398,12 +398,12 @@ test('a database that holds anything is not restored into', async () => {
 
 test('a database with tables of someone else is not restored into, and keeps them', async () => {
   const { file } = await filled
-  const name = await newDatabase()
-  const client = new pg.Client(urlOf(name))
+  const url = await emptyDatabaseUrl()
+  const client = new pg.Client(url)
   await client.connect()
   await client.query('create table theirs as select 1 as number')
   await assert.rejects(
-    restore({ url: urlOf(name), dataDirectory: nowhere }, file),
+    restore({ url, dataDirectory: nowhere }, file),
     /not empty \(there are rows in theirs\)/,
   )
   assert.deepEqual((await client.query('select number from theirs')).rows, [{ number: 1 }])
@@ -460,7 +460,7 @@ test('a backup of a newer release is named', async () => {
 
 test('a restore that fails in the middle leaves an empty database, which can be restored into', async () => {
   const { file } = await filled
-  const name = await newDatabase()
+  const url = await emptyDatabaseUrl()
   const lines = gunzipSync(await readFile(file))
     .toString()
     .trimEnd()
@@ -472,7 +472,7 @@ test('a restore that fails in the middle leaves an empty database, which can be 
   const sha256 = createHash('sha256').update(text).digest('hex')
   const bad = newFile()
   await writeFile(bad, gzipSync(`${text}${JSON.stringify({ sha256 })}\n`))
-  const target = { url: urlOf(name), dataDirectory: nowhere }
+  const target = { url, dataDirectory: nowhere }
   await assert.rejects(restore(target, bad), {
     name: 'BackupError',
     message: /do not fit this database \(\d{5}\); nothing was restored/,

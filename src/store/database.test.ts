@@ -4,19 +4,17 @@ import { once } from 'node:events'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import { sql } from 'kysely'
-import { newDatabase, newWay, urlOf } from '../../test/postgres.ts'
+import { newWay } from '../../test/database-way.ts'
+import { emptyDatabaseUrl, freshDatabaseUrl, server } from '../../test/fresh-database.ts'
+import { addressOf } from '../../test/postgres-server.ts'
 import { type Database, inTransaction, isUnavailable, openDatabase } from './database.ts'
 import { migrate, migrations } from './migrate.ts'
 
 const open: Database[] = []
 after(() => Promise.all(open.map((database) => database.close())))
 
-async function openOn(
-  name: string,
-  options: { port?: number; poolSize?: number; statementTimeoutMs?: number } = {},
-) {
-  const { port, ...rest } = options
-  const database = await openDatabase({ url: urlOf(name, port), dataDirectory: '/nowhere', ...rest })
+async function openOn(url: string, options: { poolSize?: number; statementTimeoutMs?: number } = {}) {
+  const database = await openDatabase({ url, dataDirectory: '/nowhere', ...options })
   open.push(database)
   return database
 }
@@ -30,7 +28,7 @@ const organizations = async ({ query }: Database) =>
 const raise = (state: string) => sql`do $$ begin raise exception using errcode = ${sql.lit(state)}; end $$`
 
 test('of several nodes that start at once on an empty database, each works and one migrates', async () => {
-  const name = await newDatabase()
+  const url = await emptyDatabaseUrl()
   const program = `const { openDatabase } = await import(${JSON.stringify(new URL('./database.ts', import.meta.url).href)})
     const database = await openDatabase({ url: process.argv[1], dataDirectory: '/nowhere' })
     await database.query.selectFrom('organizations').selectAll().execute()
@@ -38,14 +36,14 @@ test('of several nodes that start at once on an empty database, each works and o
     console.log('worked')`
   const nodes = await Promise.all(
     Array.from({ length: 4 }, () =>
-      promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, urlOf(name)]),
+      promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, url]),
     ),
   )
   assert.deepEqual(
     nodes.map(({ stdout }) => stdout.trim()),
     ['worked', 'worked', 'worked', 'worked'],
   )
-  const database = await openOn(name)
+  const database = await openOn(url)
   const { rows } = await database.pool.query('select name from schema_migrations order by name')
   assert.deepEqual(
     rows.map((row) => row.name),
@@ -54,8 +52,8 @@ test('of several nodes that start at once on an empty database, each works and o
 })
 
 test('a migration lets others pass while a reader holds what it needs, and is done when the reader is', async () => {
-  const name = await newDatabase()
-  const database = await openOn(name)
+  const url = await freshDatabaseUrl()
+  const database = await openOn(url)
   const reader = await database.pool.connect()
   await reader.query('begin')
   await reader.query('select from organizations')
@@ -72,8 +70,7 @@ test('a migration lets others pass while a reader holds what it needs, and is do
   const waiting = async () =>
     (
       await database.pool.query(
-        `select from pg_stat_activity where wait_event_type = 'Lock' and datname = $1`,
-        [name],
+        `select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`,
       )
     ).rowCount ?? 0
   while ((await waiting()) === 0);
@@ -88,7 +85,7 @@ test('a migration lets others pass while a reader holds what it needs, and is do
 })
 
 test('a migration that fails leaves everything as it was, and names itself', async () => {
-  const database = await openOn(await newDatabase())
+  const database = await openOn(await freshDatabaseUrl())
   await addOrganization(database, 'acme')
   await assert.rejects(
     migrate(database.query, {
@@ -106,10 +103,10 @@ test('a migration that fails leaves everything as it was, and names itself', asy
 })
 
 test('a database of a newer release is named, and serves who has it open', async () => {
-  const name = await newDatabase()
-  const older = await openOn(name)
+  const url = await freshDatabaseUrl()
+  const older = await openOn(url)
   await migrate(older.query, { ...migrations, '9999-newer': { up: async () => undefined } })
-  await assert.rejects(openOn(name), {
+  await assert.rejects(openOn(url), {
     name: 'DatabaseUnavailable',
     message: /belongs to a newer release: it has 9999-newer/,
   })
@@ -117,10 +114,9 @@ test('a database of a newer release is named, and serves who has it open', async
   assert.deepEqual(await organizations(older), ['acme'])
 })
 
-test('a pooler that gives each transaction another session can stand between', async () => {
-  const name = await newDatabase()
-  const way = await newWay()
-  const database = await openOn(name, { port: way.port })
+test('a pooler that gives each transaction another session can stand between', async (t) => {
+  const way = await newWay(t)
+  const database = await openOn(way.through(await emptyDatabaseUrl()))
   await inTransaction(database, (transaction) => addOrganization({ query: transaction }, 'acme'))
 
   const sent = way.sent()
@@ -138,7 +134,7 @@ test('a pooler that gives each transaction another session can stand between', a
 })
 
 test('a transaction whose session is ended is done again, whole, on another', async () => {
-  const database = await openOn(await newDatabase())
+  const database = await openOn(await freshDatabaseUrl())
   let attempts = 0
   await inTransaction(database, async (transaction) => {
     attempts++
@@ -153,7 +149,7 @@ test('a transaction whose session is ended is done again, whole, on another', as
 
 for (const state of ['40001', '40P01']) {
   test(`a transaction that ends with ${state} is done again, whole`, async () => {
-    const database = await openOn(await newDatabase())
+    const database = await openOn(await freshDatabaseUrl())
     let attempts = 0
     await inTransaction(database, async (transaction) => {
       attempts++
@@ -165,7 +161,7 @@ for (const state of ['40001', '40P01']) {
 }
 
 test('a transaction that is refused at its commit because it met another is done again', async () => {
-  const database = await openOn(await newDatabase())
+  const database = await openOn(await freshDatabaseUrl())
   await database.pool.query(`
     create sequence commits;
     create function meet_another() returns trigger language plpgsql as $$
@@ -181,10 +177,9 @@ test('a transaction that is refused at its commit because it met another is done
 })
 
 for (const when of ['before', 'after'] as const) {
-  test(`a commit that is lost ${when} it arrived is reported as unknown and not done again`, async () => {
-    const name = await newDatabase()
-    const way = await newWay()
-    const database = await openOn(name, { port: way.port })
+  test(`a commit that is lost ${when} it arrived is reported as unknown and not done again`, async (t) => {
+    const way = await newWay(t)
+    const database = await openOn(way.through(await freshDatabaseUrl()))
     let attempts = 0
     const changing = inTransaction(database, async (transaction) => {
       attempts++
@@ -199,7 +194,7 @@ for (const when of ['before', 'after'] as const) {
 }
 
 test('an error of the work itself undoes the transaction and is passed on', async () => {
-  const database = await openOn(await newDatabase())
+  const database = await openOn(await freshDatabaseUrl())
   let attempts = 0
   await assert.rejects(
     inTransaction(database, async (transaction) => {
@@ -213,10 +208,9 @@ test('an error of the work itself undoes the transaction and is passed on', asyn
   assert.deepEqual(await organizations(database), [])
 })
 
-test('a database that goes away is unavailable, and works again when it is back', async () => {
-  const name = await newDatabase()
-  const way = await newWay()
-  const database = await openOn(name, { port: way.port })
+test('a database that goes away is unavailable, and works again when it is back', async (t) => {
+  const way = await newWay(t)
+  const database = await openOn(way.through(await freshDatabaseUrl()))
   await addOrganization(database, 'acme')
   await way.close()
   await assert.rejects(organizations(database), isUnavailable)
@@ -226,11 +220,13 @@ test('a database that goes away is unavailable, and works again when it is back'
 })
 
 test('sessions that are all ended at once do not end the process, and the next query works', async () => {
-  const name = await newDatabase()
-  const database = await openOn(name)
+  const url = await freshDatabaseUrl()
+  const database = await openOn(url)
   await Promise.all(Array.from({ length: 5 }, () => organizations(database)))
-  const other = await openOn(await newDatabase())
-  await other.pool.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [name])
+  const other = await openOn(await freshDatabaseUrl())
+  await other.pool.query('select pg_terminate_backend(pid) from pg_stat_activity where datname = $1', [
+    new URL(url).pathname.slice(1),
+  ])
   await once(database.pool, 'error')
   assert.deepEqual(
     await inTransaction(database, (query) => query.selectFrom('organizations').selectAll().execute()),
@@ -238,10 +234,12 @@ test('sessions that are all ended at once do not end the process, and the next q
   )
 })
 
-test('a socket that nobody answers on holds neither a request nor the ones after it', async () => {
-  const name = await newDatabase()
-  const way = await newWay()
-  const database = await openOn(name, { port: way.port, poolSize: 1, statementTimeoutMs: 300 })
+test('a socket that nobody answers on holds neither a request nor the ones after it', async (t) => {
+  const way = await newWay(t)
+  const database = await openOn(way.through(await freshDatabaseUrl()), {
+    poolSize: 1,
+    statementTimeoutMs: 300,
+  })
   await addOrganization(database, 'acme')
   way.stall()
   await assert.rejects(
@@ -254,7 +252,7 @@ test('a socket that nobody answers on holds neither a request nor the ones after
 })
 
 test('who finds all connections in use is told so after a while', async () => {
-  const database = await openOn(await newDatabase(), { poolSize: 1 })
+  const database = await openOn(await freshDatabaseUrl(), { poolSize: 1 })
   const held = await database.pool.connect()
   await assert.rejects(organizations(database), { name: 'DatabaseUnavailable', code: 'no_connection_free' })
   held.release()
@@ -262,8 +260,8 @@ test('who finds all connections in use is told so after a while', async () => {
 })
 
 test('closing does not wait for a statement that goes on and on', async () => {
-  const name = await newDatabase()
-  const [database, other] = [await openOn(name), await openOn(name)]
+  const url = await freshDatabaseUrl()
+  const [database, other] = [await openOn(url), await openOn(url)]
   const running = assert.rejects(sql`select pg_sleep(100)`.execute(database.query), isUnavailable)
   const sleeping = 'select from pg_stat_activity where datname = current_database() and wait_event = $1'
   while ((await other.pool.query(sleeping, ['PgSleep'])).rowCount === 0);
@@ -272,13 +270,18 @@ test('closing does not wait for a statement that goes on and on', async () => {
 })
 
 test('an address that does not work is told without its password', async () => {
+  const existing = new URL(server.url)
+  existing.password = 'canary-password'
+  const stranger = new URL(existing)
+  stranger.username = 'no_such_user'
   for (const [url, said] of [
     ['mysql://root:canary-password@host/x', /expected an address such as postgres:/],
     ['postgres://root:canary-password@[/x', /expected an address such as postgres:/],
     ['postgres://root:canary-password@127.0.0.1:1/x', /nothing listens .*ECONNREFUSED/],
-    [urlOf('credence_no_such_database'), /of that name does not exist \(3D000\)/],
-    [`${urlOf('postgres')}?sslmode=verify-full`, /offers no TLS/],
-    ['postgres://no_such_user:canary-password@127.0.0.1:5432/postgres', /refuses the user .*\(28000\)/],
+    [addressOf(server.url, 'credence_no_such_database'), /of that name does not exist \(3D000\)/],
+    [`${existing.href}?sslmode=verify-full`, /offers no TLS/],
+    // 28000 is of a server that asks nobody of this machine for a password.
+    [stranger.href, /refuses the user .*\((?:28P01|28000)\)/],
   ] as const) {
     await assert.rejects(openDatabase({ url, dataDirectory: '/nowhere' }), (error: Error) => {
       assert.equal(error.name, 'DatabaseUnavailable')

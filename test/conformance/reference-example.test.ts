@@ -51,7 +51,7 @@ before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'credence-demo-'))
   child = spawn(
     process.execPath,
-    ['src/cli/main.ts', 'demo', '--port', '0', '--json', '--data-dir', join(folder, 'data')],
+    ['src/cli/main.ts', 'demo', '--port', '0', '--json', '--data-dir', folder],
     {
       cwd: join(import.meta.dirname, '../..'),
       stdio: ['ignore', 'pipe', 'inherit'],

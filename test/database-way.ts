@@ -1,40 +1,12 @@
-/** A PostgreSQL to test with: new databases on the server of this machine, and a way to it that can be cut. */
-import { randomBytes } from 'node:crypto'
+/** A way to the PostgreSQL of the tests that can be cut. */
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
-import { after } from 'node:test'
-import pg from 'pg'
-
-const server = { host: '127.0.0.1', port: 5432, user: 'postgres' }
-
-const names: string[] = []
-after(async () => {
-  for (const name of names) await administer(`drop database if exists ${name} with (force)`)
-})
-
-async function administer(statement: string): Promise<void> {
-  const client = new pg.Client({ ...server, database: 'postgres' })
-  await client.connect()
-  try {
-    await client.query(statement)
-  } finally {
-    await client.end()
-  }
-}
-
-/** Name of a new database, which is dropped after the tests of this file. */
-export async function newDatabase(): Promise<string> {
-  const name = `credence_test_${process.pid}_${randomBytes(4).toString('hex')}`
-  names.push(name)
-  await administer(`create database ${name}`)
-  return name
-}
-
-export const urlOf = (name: string, port = server.port) =>
-  `postgres://${server.user}:canary-password@${server.host}:${port}/${name}`
+import { server } from './fresh-database.ts'
+import type { Lasting } from './running-command.ts'
 
 export interface Way {
-  readonly port: number
+  /** The address of a database, by this way. */
+  through(url: string): string
   /** What clients have sent. */
   readonly sent: () => string
   /** Nothing passes any more, and nobody is told. */
@@ -47,14 +19,15 @@ export interface Way {
   cutAt(text: string, when: 'before' | 'after'): void
 }
 
-/** A way to the server through a port of its own. */
-export async function newWay(): Promise<Way> {
+/** A way through a port of its own. */
+export async function newWay(test: Lasting): Promise<Way> {
+  const to = new URL(server.url)
   let sent = ''
   let isStalled = false
   let cut: { text: string; when: 'before' | 'after' } | undefined
   const sockets = new Set<Socket>()
   const gate = createServer((client) => {
-    const behind = connect(server.port, server.host)
+    const behind = connect(Number(to.port || 5432), to.hostname)
     for (const socket of [client, behind]) {
       sockets.add(socket)
       socket.on('error', () => undefined)
@@ -94,9 +67,13 @@ export async function newWay(): Promise<Way> {
     for (const socket of sockets) socket.destroy()
     await closed
   }
-  after(close)
+  test.after(close)
   return {
-    port,
+    through(url) {
+      const address = new URL(url)
+      address.host = `127.0.0.1:${port}`
+      return address.href
+    },
     sent: () => sent,
     stall: () => {
       isStalled = true
