@@ -70,12 +70,12 @@ function kindText({ title, fields }: CredentialKind): string {
 const exampleOf = ({ example }: Pick<CredentialField, 'example'>) =>
   example === undefined ? '' : ` Example: ${code(example)}.`
 
-const checkRow = ({ id, stage, title, proves, needs, required }: Check<unknown>) => [
+const checkRow = ({ id, stage, title, proves, needs, required, without }: Check<unknown>) => [
   `${code(id)} ${escaped(title)}`,
   stage,
   escaped(proves),
   needs === undefined ? '' : code(needs.name),
-  required ? 'required' : 'optional',
+  required ? 'required' : without === undefined ? 'optional' : `optional; without it: ${escaped(without)}`,
 ]
 
 /** Each permission once, in the order of the checks. */

@@ -14,6 +14,7 @@ import { syncSettingsOf } from './configs/sync-settings.ts'
 import { announceStateChange } from './jobs/announcements.ts'
 import { type Jobs, startJobs } from './jobs/jobs.ts'
 import { createSchedule } from './jobs/schedule.ts'
+import { createCircuits } from './outbound/circuits.ts'
 import { createOutbound, type Outbound } from './outbound/outbound.ts'
 import { isLoopbackAddress } from './outbound/public-address.ts'
 import { Turns } from './outbound/turns.ts'
@@ -32,6 +33,7 @@ import { createBudgets, notingValidations } from './sync/budget.ts'
 import type { RunParts } from './sync/parts.ts'
 import { performRun } from './sync/perform.ts'
 import { runMetrics } from './sync/run-metrics.ts'
+import { createSparing } from './sync/sparing.ts'
 import { createSync } from './sync/sync.ts'
 import { createLog, type Log } from './telemetry/log.ts'
 import { createMetrics } from './telemetry/metrics.ts'
@@ -140,9 +142,20 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
   })
   const providerBudgets = createProviderBudgets(database)
   const budgets = createBudgets({ store: providerBudgets, now })
+  const sparing = createSparing(
+    createCircuits({
+      onOpen({ organizationId: organization, ...news }) {
+        metrics.countCircuitOpening(news.source)
+        log.warn({ organization, ...news }, 'a host does not answer and is spared for a while')
+      },
+      onClose: ({ organizationId: organization, ...news }) =>
+        log.info({ organization, ...news }, 'a host that was spared answers again'),
+    }),
+  )
   const validation = {
     tools: { openHttp: outbound.open, now },
     noting: notingValidations(budgets),
+    sparing,
     guard: createGuessGuard({
       attemptsPerMinute: config.limits.unprovenAttempts,
       spendShared: (subject) => leases.spend(`attempts:${subject}`, config.limits.unprovenAttempts),
@@ -179,6 +192,7 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
       return opened
     },
     budgets,
+    sparing,
     settingsOf({ id, settings }) {
       const { fuse, budgetPercent } = syncSettingsOf(id, settings)
       return { fuse, budgetShare: budgetPercent }

@@ -12,6 +12,7 @@ import { type Database, openDatabase } from '../src/store/database.ts'
 import { createProviderBudgets } from '../src/store/provider-budgets.ts'
 import { openVault } from '../src/store/vault-keys.ts'
 import { createBudgets } from '../src/sync/budget.ts'
+import type { Sparing } from '../src/sync/sparing.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createCapacity } from '../src/validation/capacity.ts'
@@ -91,6 +92,8 @@ export async function openNode(
     readonly sources?: readonly AnySource[]
     /** In place of one that knows the stand-ins. */
     readonly outbound?: Outbound
+    /** By default everybody is asked, however often in vain. */
+    readonly sparing?: Sparing
   } = {},
 ) {
   const { databaseUrl, vaultKey, endpoints, authority, settings, deadly } = options
@@ -121,6 +124,7 @@ export async function openNode(
       tools: { openHttp: outbound.open, now },
       guard: createGuessGuard({ attemptsPerMinute: 1_000_000 }),
       capacity: createCapacity(1_000),
+      ...(given.sparing !== undefined && { sparing: given.sparing }),
       turn: async () => {},
       operatorEntry: () => undefined,
     },

@@ -172,6 +172,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
   const log: IncrementList<Session> = {
     name: 'log',
     title: 'Log',
+    capability: 'change_log',
     required: false,
     kinds: [],
     async begin(session) {
@@ -279,6 +280,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
             {
               name: 'changes',
               title: 'Changes',
+              capability: 'users',
               required: true,
               kinds: ['identity', 'group'],
               begin: async () => world.directory.changes.length,
@@ -423,6 +425,7 @@ export function partsOf(
       return config && openedConfig(world, config)
     },
     budgets: openBudgets,
+    sparing: (http) => http,
     settingsOf: () => ({ fuse: { percent: 10, atLeast: 50 }, budgetShare: 50 }),
     now: () => new Date(),
     log: { error: silent, warn: silent, info: silent, debug: silent } as never,

@@ -79,7 +79,7 @@ const scenarios = {
   withoutGroups: { delegated: everything.filter((scope) => scope !== 'admin.directory.group.readonly') },
   /** Nothing that is optional: the domain is proved by its users. */
   requiredOnly: { delegated: required },
-  /** Without the log of groups, which validations do not ask for. */
+  /** Without the log of groups. */
   withoutReports: { delegated: everything.filter((scope) => scope !== 'admin.reports.audit.readonly') },
   /** The domain is proved by the organisation's primary one. */
   withCustomer: { delegated: [...required, 'admin.directory.customer.readonly'] },

@@ -63,6 +63,18 @@ test('a cause that several checks share is explained once', () => {
   assert.ok(lines.includes('      The administrator may not read groups (see above).'))
 })
 
+test('of an optional check that did not pass is told what a sync goes without', () => {
+  const lines = linesOf({
+    checks: [check('roles', { status: 'failed', required: false, cause, without: 'Roles are not known.' })],
+  })
+  assert.deepEqual(lines.slice(3, 7), [
+    '  ✗ Check roles (optional)',
+    '      The administrator may not read groups. A role is missing.',
+    '      Without it: Roles are not known.',
+    '      Remedy: Give the role.',
+  ])
+})
+
 test('a warning about a check that did not pass is short, one about a check that passed is whole', () => {
   const lines = linesOf({
     checks: [check('roles', { status: 'failed', required: false, cause }), check('idle')],

@@ -102,14 +102,16 @@ function detailOf(sourceTitle: string, style: Style) {
   return (check: CheckReport): string[] => {
     if (check.cause === undefined) return []
     const { code, title, explanation, remedy, docs } = check.cause
+    const lost = check.without === undefined ? [] : line(`Without it: ${check.without}`)
     const said = providerSaid(check)
     const answered = said === '' ? [] : line(`${sourceTitle} answered: ${said}`)
     const whole = [title, explanation, remedy].join('\n')
-    if (told.has(whole)) return [...answered, ...line(`${title} (see above).`)]
+    if (told.has(whole)) return [...answered, ...line(`${title} (see above).`), ...lost]
     told.add(whole)
     return [
       ...answered,
       ...line(`${title}. ${explanation}`),
+      ...lost,
       ...line(`Remedy: ${remedy}`),
       ...line(`See ${docs} (${code})`),
     ]

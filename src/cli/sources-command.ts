@@ -48,16 +48,19 @@ function sourceDocument(source: AnySource) {
     title: source.title,
     domain: source.domainField,
     credentials: source.credentialKinds.map(({ kind, title, fields }) => ({ kind, title, fields })),
-    checks: source.checks.map(({ id, stage, title, proves, required, capability, after, needs }) => ({
-      id,
-      stage,
-      title,
-      proves,
-      required,
-      ...(capability && { capability }),
-      after,
-      ...(needs && { needs: needDocument(needs) }),
-    })),
+    checks: source.checks.map(
+      ({ id, stage, title, proves, required, without, capability, after, needs }) => ({
+        id,
+        stage,
+        title,
+        proves,
+        required,
+        ...(without && { without }),
+        ...(capability && { capability }),
+        after,
+        ...(needs && { needs: needDocument(needs) }),
+      }),
+    ),
   }
 }
 

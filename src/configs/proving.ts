@@ -45,9 +45,10 @@ export async function examine(
   requester: Requester,
   { source, domain, secrets, require }: Candidate,
 ): Promise<Report> {
-  const { organization, actor, signal } = requester
+  const { organization, actor, signal, isUnattended = false } = requester
   await validation.turn()
-  const read = await readRequest(validation, { organization, source, domain, secrets, actor })
+  const asked = { organization, source, domain, secrets, actor, isUnattended }
+  const read = await readRequest(validation, asked)
   if ('faults' in read) throw refuseFaults(read.faults)
   requester.hide(read.request.redact)
   const admission = await read.request.admit()

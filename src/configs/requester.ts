@@ -9,6 +9,8 @@ export interface Requester {
   readonly actor: Actor
   /** Ends a validation that is wanted no more. */
   readonly signal?: AbortSignal
+  /** Nobody waits for an answer. */
+  readonly isUnattended?: boolean
   /** Counts a validation of a domain in canonical form; throws when there were too many. */
   countTarget(source: AnySource, domain: string): Promise<void>
   /** Told how to hide the secrets that are about to be used. */
@@ -19,6 +21,7 @@ export interface Requester {
 export const systemRequester = (organization: Requester['organization']): Requester => ({
   organization,
   actor: { id: 'system', organizationId: organization.id },
+  isUnattended: true,
   countTarget: async () => {},
   hide: () => {},
 })

@@ -9,6 +9,7 @@ import { cleanText } from './clean-text.ts'
  * - `too_large`: the answer exceeded its size limit
  * - `unexpected_response`: an answer that no such API gives (HTML, broken JSON, a missing member)
  * - `not_configured`: nothing was sent, since the credentials hold nothing to send
+ * - `circuit_open`: nothing was sent, since the host has not answered lately, and is spared for a while
  */
 export type SourceErrorCode =
   | 'refused'
@@ -21,6 +22,7 @@ export type SourceErrorCode =
   | 'too_large'
   | 'unexpected_response'
   | 'not_configured'
+  | 'circuit_open'
 
 export interface SourceErrorDetails {
   readonly code: SourceErrorCode

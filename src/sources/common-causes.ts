@@ -6,6 +6,7 @@ type CommonCause =
   | 'timed_out'
   | 'dns_failed'
   | 'unreachable'
+  | 'circuit_open'
   | 'tls_failed'
   | 'forbidden_host'
   | 'redirected'
@@ -43,6 +44,12 @@ export function commonCauses<P extends string>(
       title: `{host} could not be reached`,
       explanation: `No connection could be made or it broke before an answer was complete. This says nothing about the credentials.`,
       remedy: `Check the spelling of the domain, and that this server may connect to {host} on port 443. Then try again.`,
+      docs: statusPage,
+    }),
+    circuit_open: unknown({
+      title: `{host} has not answered lately and is asked again in {wait}`,
+      explanation: `Several requests to {host} failed in a row; of the last one, {reason}. Until then syncs and scheduled validations ask nothing of it, and then a single request tries. This says nothing about the credentials.`,
+      remedy: `Nothing is to be done if it passes. A validation that somebody asks for is made all the same. If it persists, check ${title}'s status page and this server's connection to {host}.`,
       docs: statusPage,
     }),
     tls_failed: unknown({
@@ -112,6 +119,7 @@ export function diagnoseCommon(
   const of = (what: CommonCause) =>
     causeOf(catalogue, `${prefix}_${what}`, {
       host,
+      reason: String(error.hints.circuit ?? ''),
       wait: error.retryAfterSeconds === undefined ? 'a minute' : `${error.retryAfterSeconds} s`,
     })
   if (error.code !== 'refused') return error.code === 'not_configured' ? undefined : of(error.code)

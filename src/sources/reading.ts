@@ -72,6 +72,7 @@ export interface MembershipWalk<S> {
 export interface IncrementList<S> {
   readonly name: string
   readonly title: string
+  readonly capability: EntityType
   readonly required: boolean
   /** Kinds for which its end proves that what it did not tell of is as it was. */
   readonly kinds: readonly EntityKind[]

@@ -25,6 +25,7 @@ export const entityTypes = [
   'applications',
   'sign_in_activity',
   'mfa',
+  'change_log',
   'credential_expiry',
 ] as const
 export type EntityType = (typeof entityTypes)[number]
@@ -90,6 +91,8 @@ export interface Check<S> {
   readonly needs?: Need
   /** Whether the verdict depends on it. Health checks never are. */
   readonly required: boolean
+  /** Where it is optional, a sentence: what a sync goes without when it does not pass. */
+  readonly without?: string
   /** The kind of entity whose availability it decides; several checks may share one. */
   readonly capability?: EntityType
   /** Ids of checks that must have passed (or did not apply) before this one is asked. */

@@ -1,7 +1,6 @@
 /** Why a run ended without what it was for, in words that say what to do. */
 
 import type { OpenedConfig } from '../configs/opened.ts'
-import type { EntityKind } from '../entities/model.ts'
 import type { SourceError } from '../outbound/source-error.ts'
 import type { Cause, Diagnosis } from '../sources/cause.ts'
 import type { EntityType, ProviderWords } from '../sources/source.ts'
@@ -123,16 +122,6 @@ export const failureOf = (code: SyncCause, list?: string): SyncFailure =>
     },
     code === 'sync_mark_lost',
   )
-
-const capabilityOfKind: Readonly<Record<EntityKind, EntityType>> = {
-  identity: 'users',
-  group: 'groups',
-  device: 'devices',
-}
-
-/** Capability on which the reading of entities of a kind depends. */
-export const capabilityOf = (kind: EntityKind | undefined): EntityType =>
-  kind === undefined ? 'users' : capabilityOfKind[kind]
 
 /** What a failure to read means, as the source's own check of that capability would be diagnosed. */
 export function diagnoseReading(

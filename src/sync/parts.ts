@@ -11,6 +11,7 @@ import type { Budgets } from './budget.ts'
 import type { RunError } from './failures.ts'
 import type { Pace } from './pace.ts'
 import type { RunOutcome } from './result.ts'
+import type { Sparing } from './sparing.ts'
 
 export interface RunParts {
   readonly database: Database
@@ -18,6 +19,7 @@ export interface RunParts {
   /** The configuration with its secrets; undefined when it is gone. @throws ConfigRefusal `sealed` */
   unseal(configId: string, reason: string): Promise<OpenedConfig | undefined>
   readonly budgets: Budgets
+  readonly sparing: Sparing
   settingsOf(row: ConfigRow): { readonly fuse: Fuse /** In percent. */; readonly budgetShare: number }
   now(): Date
   readonly log: Log

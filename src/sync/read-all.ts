@@ -2,7 +2,7 @@
 import type { OpenedConfig } from '../configs/opened.ts'
 import type { Json } from '../sources/reading.ts'
 import type { Stage } from '../store/sync-stage.ts'
-import { capabilityOf, failureOf, SyncFailure } from './failures.ts'
+import { failureOf, SyncFailure } from './failures.ts'
 import { type ReadableList, readLists } from './lists.ts'
 import { chooseWalk, newWalk, walkMemberships } from './memberships.ts'
 import type { Pace } from './pace.ts'
@@ -93,8 +93,8 @@ async function takeMarks({ reader, session }: Everything, parts: ReadingParts): 
   if (recorder.progress.areMarksTaken) return
   const taken = await Promise.all(
     reader.increments.map(async (list): Promise<Pick<Progress, 'marks' | 'unmarked'>> => {
-      const { name, title, required, kinds } = list
-      const subject = { list: name, capability: capabilityOf(kinds[0]) }
+      const { name, title, capability, required } = list
+      const subject = { list: name, capability }
       try {
         const mark = await patiently(parts, subject, () => list.begin(session.session))
         return { marks: { [name]: keptMark(mark, title) }, unmarked: [] }
@@ -140,14 +140,14 @@ async function readIncrement(what: Everything, parts: ReadingParts): Promise<voi
       .map(({ name, title }) => ({ ...failureOf('sync_mark_missing', title).error, list: name })),
   }))
   const lists = reader.increments.flatMap((list): ReadableList[] => {
-    const { name, title, required, kinds } = list
+    const { name, title, capability, required, kinds } = list
     const mark = knownMarks[name]
     if (mark === undefined) return []
     return [
       {
         name,
         title,
-        capability: capabilityOf(kinds[0]),
+        capability,
         required,
         after: [],
         kinds,

@@ -16,7 +16,7 @@ export interface RunSession {
 }
 
 export function openSession(
-  { openHttp, budgets, settingsOf, now }: RunParts,
+  { openHttp, budgets, sparing, settingsOf, now }: RunParts,
   { row, source, target }: OpenedConfig,
   reader: AnyReader,
   signal: AbortSignal,
@@ -26,8 +26,9 @@ export function openSession(
   const use: BudgetUse = { calls: 0, throttled: 0 }
   const budget = budgets.of(source.name, reader.rates.account(target), reader.rates)
   const spending = budget.spending(http, signal, use, settingsOf(row).budgetShare)
+  const spared = sparing(spending, { organizationId: row.organization_id, source, target, signal })
   return {
-    session: reader.open(target, { http: spending, signal, now }),
+    session: reader.open(target, { http: spared, signal, now }),
     use,
     close: () => http.close(),
   }

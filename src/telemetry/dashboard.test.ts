@@ -39,6 +39,7 @@ async function exposed(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
     metrics.countSyncPage('okta', 'users')
     metrics.countSyncEntities('okta', 'identity', { seen: 1, added: 1, changed: 1, removed: 1 })
     metrics.countSyncCalls('okta', 1, 1)
+    metrics.countCircuitOpening('okta')
     metrics.setSyncs([{ source: 'okta', lagSeconds: 1, quarantined: 1 }])
     metrics.setBudgets([{ source: 'okta', bucket: 'users', ratePerSecond: 1 }])
     const labels = new Map<string, Set<string>>()

@@ -20,6 +20,8 @@ export interface Metrics {
   /** What a run came to, by kind of entity. */
   countSyncEntities(source: string, kind: string, counts: SyncedEntities): void
   countSyncCalls(source: string, calls: number, throttled: number): void
+  /** A host that did not answer is spared for a while. */
+  countCircuitOpening(source: string): void
   /** How syncs stand on all nodes, in place of what was told before. */
   setSyncs(standings: readonly SyncsOfSource[]): void
   /** Budgets of accounts at providers as this node knows them, in place of what was told before. */
@@ -140,6 +142,12 @@ export function createMetrics(): Metrics {
     labelNames: ['source'],
     registers,
   })
+  const circuitOpenings = new Counter({
+    name: 'credence_circuit_openings_total',
+    help: 'How often syncs and scheduled validations began to spare a host that did not answer, or went on to, by source.',
+    labelNames: ['source'],
+    registers,
+  })
   const syncBudgets = new Gauge({
     name: 'credence_sync_budget_rate_per_second',
     help: "Requests a second that the budgets of accounts at providers allow, summed over the accounts that this node knows, by source and provider's limit.",
@@ -221,6 +229,7 @@ export function createMetrics(): Metrics {
       syncCalls.inc({ source }, calls)
       syncThrottles.inc({ source }, throttled)
     },
+    countCircuitOpening: (source) => circuitOpenings.inc({ source }),
     setBudgets(budgets) {
       syncBudgets.reset()
       for (const { source, bucket, ratePerSecond } of budgets)

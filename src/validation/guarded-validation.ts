@@ -1,5 +1,5 @@
 /** A validation as callers may ask for it: the operator's credentials where they are due, and no oracle for guessing. */
-import type { EgressRule, HttpClient } from '../outbound/http.ts'
+import type { EgressRule, HttpClient, HttpRequest } from '../outbound/http.ts'
 import { completedByOperator } from '../sources/operator-entry.ts'
 import type { AnySource } from '../sources/registry.ts'
 import type { FieldFault, Target } from '../sources/source.ts'
@@ -17,6 +17,8 @@ export interface ValidationRequest {
   readonly secrets: Readonly<Record<string, unknown>> | undefined
   /** Who asks, for the audit trail of the operator's credentials; the server itself when absent. */
   readonly actor?: { readonly id: string; readonly address?: string; readonly requestId?: string }
+  /** Nobody waits for it: hosts that do not answer may be spared. */
+  readonly isUnattended?: boolean
 }
 
 /** A request whose secrets could be read; nothing was sent yet. */
@@ -51,6 +53,11 @@ export interface GuardedValidationParts {
   readonly capacity: Capacity
   /** The same client, whose requests count against the budget of the account at the provider. */
   readonly noting?: (source: AnySource, target: Target<unknown>, http: HttpClient) => HttpClient
+  /** The same client, which asks nothing of hosts that have not answered lately. */
+  readonly sparing?: (
+    http: HttpClient,
+    whose: { readonly organizationId: string; readonly source: AnySource; readonly target: Target<unknown> },
+  ) => HttpClient
   /** Waited for before a validation begins: reading keys takes time, and a burst would hold up everything else. */
   readonly turn: () => Promise<void>
   /** The operator's entry that serves this organisation and domain (in canonical form), if there is one; or a promise of it. */
@@ -64,8 +71,8 @@ export interface GuardedValidationParts {
 
 /** Reads the secrets of a request: all faults at once when they cannot be understood. */
 export async function readRequest(
-  { tools, guard, capacity, noting, operatorEntry }: GuardedValidationParts,
-  { organization, source, domain, secrets, actor }: ValidationRequest,
+  { tools, guard, capacity, noting, sparing, operatorEntry }: GuardedValidationParts,
+  { organization, source, domain, secrets, actor, isUnattended = false }: ValidationRequest,
 ): Promise<{ readonly faults: readonly FieldFault[] } | { readonly request: ReadRequest }> {
   const reading = source.readCredentials(secrets)
   if (!reading.ok) return { faults: reading.faults }
@@ -118,12 +125,15 @@ export async function readRequest(
         const openHttp = (rules: readonly EgressRule[], signal: AbortSignal, budgetMs: number) => {
           const http = tools.openHttp(rules, signal, budgetMs)
           const noted = noting?.(source, target, http) ?? http
-          return countingRequests(
+          const counted = countingRequests(
             { request: (asked) => noted.request(asked), close: () => http.close() },
             () => {
               sent += 1
             },
           )
+          if (!isUnattended || sparing === undefined) return counted
+          const spared = sparing(counted, { organizationId: organization.id, source, target })
+          return { request: (asked: HttpRequest) => spared.request(asked), close: () => http.close() }
         }
         try {
           const report = await validate(source, target, { ...tools, openHttp }, options)

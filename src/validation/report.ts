@@ -29,6 +29,10 @@ export const checkReportSchema = z
     status: z.enum(['passed', 'failed', 'unknown', 'skipped']),
     required: z.boolean(),
     proves: z.string(),
+    without: z
+      .string()
+      .optional()
+      .describe('For an optional check that did not pass: what a sync goes without.'),
     needs: needSchema.optional(),
     provider: z
       .object({ status: z.int().optional(), code: z.string().optional(), message: z.string().optional() })

@@ -175,7 +175,8 @@ function providerWords(error: SourceError): ProviderWords | undefined {
 }
 
 /** Only words that came from outside are redacted: a secret that equals one of our own words must not change a verdict. */
-function checkReport<S>(check: Check<S>, { outcome, durationMs }: Ended, redact: Redact): CheckReport {
+function checkReport<S>(check: Check<S>, end: Ended, redact: Redact): CheckReport {
+  const { outcome, durationMs } = end
   return {
     id: check.id,
     stage: check.stage,
@@ -183,6 +184,7 @@ function checkReport<S>(check: Check<S>, { outcome, durationMs }: Ended, redact:
     status: outcome.status,
     required: check.required,
     proves: check.proves,
+    ...(check.without !== undefined && !check.required && !mayFollow(end) && { without: check.without }),
     ...(check.needs && {
       needs: {
         kind: check.needs.kind,

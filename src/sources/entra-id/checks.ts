@@ -13,7 +13,7 @@ const graphDocs = 'https://learn.microsoft.com/graph/api'
 
 /** A check that reads the first entry of a list and is content with any. */
 function listCheck(
-  check: Pick<Check<Session>, 'id' | 'title' | 'proves' | 'required'> & {
+  check: Pick<Check<Session>, 'id' | 'title' | 'proves' | 'required' | 'without'> & {
     readonly capability: NonNullable<Check<Session>['capability']>
     readonly path: string
     readonly needs: readonly [Permission, ...Permission[]]
@@ -218,6 +218,7 @@ export const checks: readonly Check<Session>[] = [
     title: 'Devices can be read',
     proves: 'The list of devices was read.',
     required: false,
+    without: 'Devices and their owners are not known.',
     capability: 'devices',
     path: '/devices?$top=1&$select=id',
     needs: [permissions.devices],
@@ -228,6 +229,7 @@ export const checks: readonly Check<Session>[] = [
     title: 'Applications can be read',
     proves: 'The list of service principals was read.',
     required: false,
+    without: 'A sync lacks nothing: it does not read applications.',
     capability: 'applications',
     path: '/servicePrincipals?$top=1&$select=id',
     needs: [permissions.applications],
@@ -238,6 +240,7 @@ export const checks: readonly Check<Session>[] = [
     title: 'Directory roles can be read',
     proves: 'The list of role assignments was read.',
     required: false,
+    without: 'The directory roles of people are not known.',
     capability: 'roles',
     // Its page names $filter, $expand and $select, and no $top.
     path: '/roleManagement/directory/roleAssignments?$select=id',
@@ -249,6 +252,7 @@ export const checks: readonly Check<Session>[] = [
     title: 'Sign-in activity can be read',
     proves: 'A user was read together with the last sign-in.',
     required: false,
+    without: 'Last sign-ins are not known.',
     capability: 'sign_in_activity',
     path: '/users?$top=1&$select=id,signInActivity',
     needs: [permissions.users, permissions.auditLog],
@@ -260,6 +264,7 @@ export const checks: readonly Check<Session>[] = [
     title: 'Authentication methods can be read',
     proves: 'The report on registered authentication methods was read.',
     required: false,
+    without: 'Registered authentication methods are not known.',
     capability: 'mfa',
     // Its page names $filter and $orderby alone.
     path: '/reports/authenticationMethods/userRegistrationDetails',

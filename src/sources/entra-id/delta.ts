@@ -11,6 +11,7 @@
 import type { Entity, EntityKind, Membership } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { type IncrementList, type Json, MarkLost, type Page } from '../reading.ts'
+import type { EntityType } from '../source.ts'
 import { isObject } from './access.ts'
 import type { GraphObject } from './client.ts'
 import { badLink, leadsTo, objectsIn, type Place } from './graph-page.ts'
@@ -32,6 +33,7 @@ import { idOf } from './values.ts'
 interface Followed {
   readonly name: string
   readonly title: string
+  readonly capability: EntityType
   readonly kind: EntityKind
   readonly required: boolean
   readonly place: Place
@@ -48,6 +50,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
   follow({
     name: 'users',
     title: 'Changed users',
+    capability: 'users',
     kind: 'identity',
     required: true,
     place: users,
@@ -58,6 +61,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
   follow({
     name: 'groups',
     title: 'Changed groups',
+    capability: 'groups',
     kind: 'group',
     required: true,
     place: groups,
@@ -69,6 +73,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
   follow({
     name: 'devices',
     title: 'Changed devices',
+    capability: 'devices',
     kind: 'device',
     required: false,
     place: devices,
@@ -80,7 +85,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
 ]
 
 function follow(followed: Followed): IncrementList<ReadingSession> {
-  const { name, title, kind, required, place, properties } = followed
+  const { name, title, capability, kind, required, place, properties } = followed
   const delta: Place = {
     ...place,
     operation: place.operation.replace(/^read /, 'read changed '),
@@ -89,6 +94,7 @@ function follow(followed: Followed): IncrementList<ReadingSession> {
   return {
     name,
     title,
+    capability,
     required,
     kinds: [kind],
 

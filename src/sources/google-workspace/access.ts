@@ -18,6 +18,8 @@ export const scopes = {
   roles: 'https://www.googleapis.com/auth/admin.directory.rolemanagement.readonly',
   chromeos: 'https://www.googleapis.com/auth/admin.directory.device.chromeos.readonly',
   mobile: 'https://www.googleapis.com/auth/admin.directory.device.mobile.readonly',
+  /** @see https://developers.google.com/workspace/admin/reports/reference/rest/v1/activities/list */
+  groupLog: 'https://www.googleapis.com/auth/admin.reports.audit.readonly',
 } as const
 export type ScopeName = keyof typeof scopes
 
@@ -26,19 +28,7 @@ export type ScopeName = keyof typeof scopes
  *
  * @see https://developers.google.com/workspace/admin/directory/reference/rest/v1/members/list#authorization-scopes
  */
-export const widerScopes: Partial<Record<ReadingScope, ScopeName>> = { memberships: 'groups' }
-
-/**
- * What syncs ask for besides: the log of groups, which shows changes of members before the next full run does.
- * Validations do not ask for it, as nothing is missing without it.
- *
- * @see https://developers.google.com/workspace/admin/reports/reference/rest/v1/activities/list
- */
-export const readingScopes = {
-  ...scopes,
-  groupLog: 'https://www.googleapis.com/auth/admin.reports.audit.readonly',
-} as const
-export type ReadingScope = keyof typeof readingScopes
+export const widerScopes: Partial<Record<ScopeName, ScopeName>> = { memberships: 'groups' }
 
 export const scopeNames = Object.keys(scopes) as readonly ScopeName[]
 

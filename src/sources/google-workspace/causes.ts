@@ -339,7 +339,7 @@ export const causes = {
     explanation:
       'Google refuses this read in the name of {admin}: the account is not an administrator, or none of its roles has the privilege.',
     remedy:
-      'In Admin console > Account > Admin roles, give {admin} a role with the privileges Users > Read, Groups > Read and Domain settings (Super Admin has all of them), or name another administrator as admin_email.',
+      'In Admin console > Account > Admin roles, give {admin} a role with these privileges: {privileges} (Super Admin has all of them), or name another administrator as admin_email.',
     docs: pages.administrators,
   }),
   google_admin_email_missing: no({
@@ -347,7 +347,7 @@ export const causes = {
     explanation:
       'Without an administrator the service account asks in its own name. Google refuses that: {account} has no administrator role of its own, or none in the organisation that has {domain}.',
     remedy:
-      'Give the full address of an administrator of this Workspace as admin_email, for whom the service account acts by domain-wide delegation. Or, in Admin console > Account > Admin roles, assign a role with the privileges Users > Read and Groups > Read to the service account {account}.',
+      'Give the full address of an administrator of this Workspace as admin_email, for whom the service account acts by domain-wide delegation. Or, in Admin console > Account > Admin roles, assign a role with these privileges to the service account {account}: {privileges}.',
     docs: pages.roleAssignment,
   }),
   google_admin_not_found: no({
@@ -420,7 +420,7 @@ export const causes = {
     explanation:
       'The service account acts for an account with every right. Its delegated scopes only read, but more could be added to them.',
     remedy:
-      'Name an administrator whose role holds only what is read: Users > Read, Groups > Read and Domain settings.',
+      'Name an administrator whose role holds only what is read: Users > Read, Groups > Read, Domain settings and Reports.',
     docs: pages.delegationPractice,
   }),
 } satisfies CauseCatalogue

@@ -4,7 +4,7 @@ import { causeOf } from '../cause.ts'
 import type { Check, EntityType, Need, Outcome } from '../source.ts'
 import { type ScopeName, scopeNames, scopes } from './access.ts'
 import { causes, delegationPath } from './causes.ts'
-import { isText, itemsOf } from './client.ts'
+import { groupLog as groupLogList, isText, itemsOf } from './client.ts'
 import { codeOf, isAmbiguousGrant, isScopeRefusal, valuesOf } from './diagnosis.ts'
 import { ended, missingScopes, notApplicable, passed } from './outcome.ts'
 import { ownershipOf } from './ownership.ts'
@@ -178,17 +178,23 @@ async function askWithoutAdministrator(session: GoogleSession, refusal: SourceEr
   return ended(session, 'google_admin_refused', { error: refusal })
 }
 
-function scopeCheck(
-  scope: 'users' | 'groups' | 'memberships' | 'roles' | 'chromeos' | 'mobile',
-  entity: { readonly capability: EntityType; readonly noun: string; readonly required: boolean },
-): GoogleCheck {
+/** What is read by a scope of its own. */
+interface Readable {
+  readonly capability: EntityType
+  readonly noun: string
+  readonly required: boolean
+  readonly without?: string
+}
+
+function scopeCheck(scope: ScopeName, entity: Readable, id: string = scope): GoogleCheck {
   return {
-    id: `scope_${scope}`,
+    id: `scope_${id}`,
     stage: 'access',
     title: `Scope to read ${entity.noun}`,
     proves: `The scope to read ${entity.noun} is delegated.`,
     needs: scopeNeed(scope),
     required: entity.required,
+    ...(entity.without !== undefined && { without: entity.without }),
     capability: entity.capability,
     after: ['token'],
     async run(session) {
@@ -209,9 +215,31 @@ function scopeCheck(
 const users = { capability: 'users', noun: 'users', required: true } as const
 const groups = { capability: 'groups', noun: 'groups', required: true } as const
 const memberships = { capability: 'memberships', noun: 'members of groups', required: true } as const
-const roles = { capability: 'roles', noun: 'administrator roles', required: false } as const
-const chromeos = { capability: 'devices', noun: 'ChromeOS devices', required: false } as const
-const mobile = { capability: 'devices', noun: 'mobile devices', required: false } as const
+const roles = {
+  capability: 'roles',
+  noun: 'administrator roles',
+  required: false,
+  without: 'The roles of administrators are not known.',
+} as const
+const chromeos = {
+  capability: 'devices',
+  noun: 'ChromeOS devices',
+  required: false,
+  without: 'ChromeOS devices are not known.',
+} as const
+const mobile = {
+  capability: 'devices',
+  noun: 'mobile devices',
+  required: false,
+  without: 'Mobile devices are not known.',
+} as const
+const groupLog = {
+  capability: 'change_log',
+  noun: 'the log of groups',
+  required: false,
+  without:
+    'Members who come and go are seen by the next full run only, where a group has as many members as before.',
+} as const
 
 const accessChecks: readonly GoogleCheck[] = [
   tokenCheck,
@@ -221,6 +249,7 @@ const accessChecks: readonly GoogleCheck[] = [
   scopeCheck('roles', roles),
   scopeCheck('chromeos', chromeos),
   scopeCheck('mobile', mobile),
+  scopeCheck('groupLog', groupLog, 'group_log'),
   {
     id: 'admin_sdk',
     stage: 'access',
@@ -294,7 +323,7 @@ const identityChecks: readonly GoogleCheck[] = [
 /** One smallest read of a list, whose form proves that the API answered. An empty list is a good one. */
 function listCheck(
   id: 'roles' | 'chromeos' | 'mobile',
-  entity: { readonly capability: EntityType; readonly noun: string },
+  entity: Readable,
   list: { readonly path: string; readonly kind: string; readonly member: string; readonly idMember: string },
 ): GoogleCheck {
   return {
@@ -304,6 +333,7 @@ function listCheck(
     proves: `The administrator may read ${entity.noun}.`,
     needs: scopeNeed(id),
     required: false,
+    ...(entity.without !== undefined && { without: entity.without }),
     capability: entity.capability,
     after: [`scope_${id}`],
     async run(session) {
@@ -325,6 +355,7 @@ function userFactCheck(fact: {
   readonly id: string
   readonly title: string
   readonly proves: string
+  readonly without: string
   readonly capability: EntityType
   readonly field: 'isEnrolledIn2Sv' | 'lastLoginTime'
   isShown(value: unknown): boolean
@@ -336,6 +367,7 @@ function userFactCheck(fact: {
     proves: fact.proves,
     needs: scopeNeed('users'),
     required: false,
+    without: fact.without,
     capability: fact.capability,
     after: ['users'],
     async run(session) {
@@ -421,10 +453,33 @@ const capabilityChecks: readonly GoogleCheck[] = [
     member: 'mobiledevices',
     idMember: 'resourceId',
   }),
+  {
+    id: 'group_log',
+    stage: 'capability',
+    title: 'Log of groups can be read',
+    proves: 'The administrator may read the log of what happens to groups; it may be empty.',
+    needs: privilege('Reports'),
+    required: false,
+    without: groupLog.without,
+    capability: 'change_log',
+    after: ['scope_group_log'],
+    async run(session) {
+      const operation = 'read the log of groups'
+      const body = await session.read('groupLog', {
+        ...groupLogList,
+        operation,
+        about: 'customer',
+        query: { maxResults: '1', fields: `kind,${groupLogList.member}(id)` },
+      })
+      itemsOf(body, { ...groupLogList, texts: [] }, operation)
+      return passed
+    },
+  },
   userFactCheck({
     id: 'sign_in_activity',
     title: 'Last sign-in can be read',
     proves: 'Users come with the time of their last sign-in.',
+    without: 'Last sign-ins are not known.',
     capability: 'sign_in_activity',
     field: 'lastLoginTime',
     // The first second of 1970 stands for "never".
@@ -434,6 +489,7 @@ const capabilityChecks: readonly GoogleCheck[] = [
     id: 'mfa',
     title: '2-Step Verification can be read',
     proves: 'Users come with whether they are enrolled in 2-Step Verification.',
+    without: 'Who uses 2-Step Verification is not known.',
     capability: 'mfa',
     field: 'isEnrolledIn2Sv',
     isShown: (value) => typeof value === 'boolean',

@@ -51,6 +51,19 @@ export async function readDirectory(
   return body
 }
 
+/**
+ * The log of what happens to groups and their members. Google's reference and its answers differ about `kind`.
+ *
+ * @see https://developers.google.com/workspace/admin/reports/reference/rest/v1/activities/list
+ */
+export const groupLog = {
+  api: 'reports',
+  path: 'activity/users/all/applications/groups_enterprise',
+  kind: 'admin#reports#activities',
+  otherKind: 'reports#activities',
+  member: 'items',
+} as const
+
 export interface AccessToken {
   readonly text: string
   /** As Google says it, whatever that is. */
@@ -87,11 +100,18 @@ export function isObject(value: unknown): value is JsonObject {
  */
 export function itemsOf(
   body: JsonObject,
-  list: { readonly kind: string; readonly member: string; readonly texts: readonly string[] },
+  list: {
+    readonly kind: string
+    /** What `kind` says as well, where Google's reference and its answers differ. */
+    readonly otherKind?: string
+    readonly member: string
+    readonly texts: readonly string[]
+  },
   operation: string,
 ): readonly JsonObject[] {
   const items = body[list.member]
-  if (items === undefined && body.kind === list.kind) return []
+  const isEmpty = body.kind === list.kind || (list.otherKind !== undefined && body.kind === list.otherKind)
+  if (items === undefined && isEmpty) return []
   if (
     !Array.isArray(items) ||
     !items.every((item) => isObject(item) && list.texts.every((text) => isText(item[text])))

@@ -43,6 +43,8 @@ const user = {
   isAdmin: false,
   isDelegatedAdmin: true,
 }
+/** Of another API than the rest, whose paths are told without their beginning. */
+const groupLogPath = '/admin/reports/v1/activity/users/all/applications/groups_enterprise'
 const good: Record<string, unknown> = {
   'users/admin%40example.com': user,
   users: { users: [{ ...user, isEnrolledIn2Sv: true, lastLoginTime: '2026-11-01T00:00:00.000Z' }] },
@@ -53,6 +55,7 @@ const good: Record<string, unknown> = {
   'customer/my_customer/roles': { items: [{ roleId: '1' }] },
   'customer/my_customer/devices/chromeos': { kind: 'admin#directory#chromeosdevices' },
   'customer/my_customer/devices/mobile': { kind: 'admin#directory#mobiledevices' },
+  [groupLogPath]: { kind: 'admin#reports#activities' },
 }
 
 const server = createServer((request, response) => {
@@ -84,7 +87,7 @@ function tokenAnswer(body: string): Answer {
 }
 
 function apiAnswer(url: URL, headers: IncomingHttpHeaders): Answer {
-  const path = url.pathname.slice('/admin/directory/v1/'.length)
+  const path = url.pathname.replace(/^\/admin\/directory\/v1\//, '')
   const scripted = script.api?.(path, url.searchParams, headers)
   if (scripted !== undefined) return scripted
   const found = good[path]
@@ -433,7 +436,7 @@ test('is valid without any optional scope, with a warning for each', async () =>
   assert.equal(report.verdict, 'valid')
   assert.deepEqual(
     report.warnings.map(({ check }) => check),
-    ['scope_roles', 'scope_chromeos', 'scope_mobile'],
+    ['scope_roles', 'scope_chromeos', 'scope_mobile', 'scope_group_log'],
   )
 })
 

@@ -228,6 +228,9 @@ export function causeFor(
   return causeOf(causes, 'google_operator_account_unusable', { ...values, reason })
 }
 
+/** What an administrator needs at the least. @see https://support.google.com/a/answer/1219251 */
+const requiredPrivileges: readonly string[] = ['Users > Read', 'Groups > Read', 'Domain settings']
+
 /** What fills the placeholders of causes. Only values of a safe form are shown. */
 export function valuesOf(
   credentials: GoogleCredentials,
@@ -235,6 +238,8 @@ export function valuesOf(
     readonly domain?: string | undefined
     readonly error?: SourceError
     readonly scope?: string | undefined
+    /** The one that a read of its own needs. */
+    readonly privilege?: string | undefined
   },
 ): Record<string, string> {
   const shown = (name: string, form: RegExp) => {
@@ -244,7 +249,7 @@ export function valuesOf(
   const account = shown('client_email', /^[\w.+-]{1,100}@[\w.-]{1,120}$/)
   const clientId = shown('client_id', /^\d{1,40}$/)
   const admin = credentials.adminEmail
-  const { error, domain, scope } = more
+  const { error, domain, scope, privilege } = more
   const skew = error?.hints.clockSkewSeconds
   const project = error?.hints.project ?? shown('project_id', /^[a-z0-9.:-]{1,64}$/)
   return {
@@ -257,11 +262,19 @@ export function valuesOf(
     ...(project !== undefined && { project: String(project) }),
     domain: domain ?? 'the domain',
     scope: scope ?? 'the scope',
+    privileges:
+      privilege === undefined || requiredPrivileges.includes(privilege)
+        ? `${requiredPrivileges.slice(0, -1).join(', ')} and ${requiredPrivileges.at(-1)}`
+        : privilege,
     skew:
       typeof skew === 'number'
         ? `${Math.abs(skew)} s (ours is ${skew > 0 ? 'ahead' : 'behind'})`
         : 'an unknown time',
-    missing: Object.values(scopes).join(', '),
+    // Of the others, a run has been granted those that it needs.
+    missing:
+      error !== undefined && isOptional(error)
+        ? String(error.hints.only_scope)
+        : Object.values(scopes).join(', '),
     wait: error?.retryAfterSeconds === undefined ? 'a minute' : `${error.retryAfterSeconds} s`,
     host: hostOf(error),
   }
@@ -280,7 +293,7 @@ function isOptional({ hints: { only_scope: scope } }: SourceError): boolean {
 export function diagnose(
   error: SourceError,
   credentials: GoogleCredentials,
-  more: { readonly domain: string | undefined; readonly scope?: string | undefined },
+  more: Omit<Parameters<typeof valuesOf>[1], 'error'>,
 ): Diagnosis {
   const refused = codeOf(error)
   const code = refused === 'google_delegation_missing' && isOptional(error) ? 'google_scope_missing' : refused

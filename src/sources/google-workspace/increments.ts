@@ -13,7 +13,7 @@
  */
 import { SourceError } from '../../outbound/source-error.ts'
 import { type IncrementList, type Json, MarkLost, type Page } from '../reading.ts'
-import { isObject, isText, type JsonObject } from './client.ts'
+import { groupLog, isObject, isText, type JsonObject } from './client.ts'
 import {
   entitiesOf,
   groups,
@@ -37,6 +37,7 @@ const now = (session: GoogleReading) => session.now().toISOString()
 const usersWhole: IncrementList<GoogleReading> = {
   name: 'users',
   title: 'Users, and those deleted',
+  capability: 'users',
   required: true,
   kinds: [],
   begin: async (session) => now(session),
@@ -77,6 +78,7 @@ function usersCursor(cursor: Json | undefined): { readonly deleted: boolean; rea
 const groupsWhole: IncrementList<GoogleReading> = {
   name: 'groups',
   title: 'Groups',
+  capability: 'groups',
   required: true,
   kinds: [],
   begin: async (session) => now(session),
@@ -89,6 +91,7 @@ const groupsWhole: IncrementList<GoogleReading> = {
 const rolesWhole: IncrementList<GoogleReading> = {
   name: 'role_assignments',
   title: 'Administrator roles',
+  capability: 'roles',
   required: false,
   kinds: [],
   begin: async (session) => now(session),
@@ -118,9 +121,10 @@ const entriesPerPage = 50
  * @see https://support.google.com/a/answer/9667889
  * @see https://developers.google.com/workspace/admin/reports/v1/limits
  */
-const groupLog: IncrementList<GoogleReading> = {
+const loggedGroups: IncrementList<GoogleReading> = {
   name: 'group_log',
   title: 'Log of groups',
+  capability: 'change_log',
   required: false,
   kinds: [],
   begin: async (session) => now(session),
@@ -142,12 +146,8 @@ async function readLog(session: GoogleReading, mark: Json, token: string | undef
       scope: 'groupLog',
       operation: 'read the log of groups',
       about: 'customer',
-      api: 'reports',
-      path: 'activity/users/all/applications/groups_enterprise',
+      ...groupLog,
       query: { startTime: new Date(since - overlapMs).toISOString(), maxResults: String(entriesPerPage) },
-      kind: 'admin#reports#activities',
-      otherKind: 'reports#activities',
-      member: 'items',
       itemFields: 'events(name,parameters(name,value))',
     },
     token,
@@ -214,5 +214,5 @@ export const increments: readonly IncrementList<GoogleReading>[] = [
   usersWhole,
   groupsWhole,
   rolesWhole,
-  groupLog,
+  loggedGroups,
 ]

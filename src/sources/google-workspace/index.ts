@@ -1,7 +1,7 @@
 /** Google Workspace: a service account with domain-wide delegation reads the Admin SDK's Directory API. */
 import { causeOf } from '../cause.ts'
 import { defineSource } from '../source.ts'
-import { readingScopes } from './access.ts'
+import { scopes } from './access.ts'
 import { causes } from './causes.ts'
 import { checks } from './checks.ts'
 import { diagnose } from './diagnosis.ts'
@@ -64,9 +64,7 @@ export const googleWorkspace = defineSource<GoogleCredentials, GoogleSession>({
   diagnose: (error, check, { credentials, domain }) =>
     diagnose(error, credentials, {
       domain: canonicalDomain(domain),
-      // Syncs ask for one that no check needs.
-      scope: Object.values(readingScopes).find(
-        (scope) => scope === (error.hints.only_scope ?? check.needs?.name),
-      ),
+      scope: Object.values(scopes).find((scope) => scope === (error.hints.only_scope ?? check.needs?.name)),
+      privilege: check.needs?.kind === 'role' ? check.needs.name : undefined,
     }),
 })

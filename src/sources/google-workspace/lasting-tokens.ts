@@ -1,13 +1,13 @@
 /** Access tokens for work that outlasts one: renewed before they end, and once Google does not take one any more. */
 import { SourceError } from '../../outbound/source-error.ts'
-import { type ReadingScope, widerScopes } from './access.ts'
+import { type ScopeName, widerScopes } from './access.ts'
 import type { AccessToken } from './client.ts'
 import { isScopeRefusal } from './diagnosis.ts'
 
 export interface LastingTokens {
-  take(scope: ReadingScope): Promise<string>
+  take(scope: ScopeName): Promise<string>
   /** A token that is not `refused`: another request may have brought one already. */
-  renew(scope: ReadingScope, refused: string): Promise<string>
+  renew(scope: ScopeName, refused: string): Promise<string>
 }
 
 /** A token is renewed so long before its end, in seconds, so that none ends on its way. */
@@ -18,12 +18,12 @@ const longestUseSeconds = 3600
 
 /** One token for each scope: a scope that is not delegated must not cost the others theirs. */
 export function openLastingTokens(
-  request: (scope: ReadingScope) => Promise<AccessToken>,
+  request: (scope: ScopeName) => Promise<AccessToken>,
   now: () => Date,
 ): LastingTokens {
-  const held = new Map<ReadingScope, { text: Promise<string>; usableUntil: number }>()
+  const held = new Map<ScopeName, { text: Promise<string>; usableUntil: number }>()
 
-  const requestEither = async (scope: ReadingScope): Promise<AccessToken> => {
+  const requestEither = async (scope: ScopeName): Promise<AccessToken> => {
     try {
       return await request(scope)
     } catch (error) {
@@ -35,7 +35,7 @@ export function openLastingTokens(
     }
   }
 
-  const obtain = (scope: ReadingScope): Promise<string> => {
+  const obtain = (scope: ScopeName): Promise<string> => {
     // Until the answer says otherwise, so that requests side by side share it.
     const entry = { text: Promise.resolve(''), usableUntil: Number.POSITIVE_INFINITY }
     entry.text = requestEither(scope).then(
@@ -52,7 +52,7 @@ export function openLastingTokens(
     return entry.text
   }
 
-  const take = (scope: ReadingScope): Promise<string> => {
+  const take = (scope: ScopeName): Promise<string> => {
     const entry = held.get(scope)
     return entry !== undefined && now().getTime() < entry.usableUntil ? entry.text : obtain(scope)
   }

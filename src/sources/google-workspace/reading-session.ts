@@ -2,7 +2,7 @@
 import { SourceError } from '../../outbound/source-error.ts'
 import type { Json } from '../reading.ts'
 import type { SourceTools, Target } from '../source.ts'
-import { type ReadingScope, readingScopes, requestToken } from './access.ts'
+import { requestToken, type ScopeName, scopes } from './access.ts'
 import {
   type DirectoryRequest,
   isText,
@@ -16,7 +16,7 @@ import { canonicalDomain, type GoogleCredentials, readPrivateKey } from './secre
 
 /** One page of a list as Google has it. */
 export interface ListRequest extends DirectoryRequest {
-  readonly scope: ReadingScope
+  readonly scope: ScopeName
   /** What `kind` says of the list, and the member that holds its items. */
   readonly kind: string
   /** What it says as well, where Google's reference and its answers differ. */
@@ -39,7 +39,7 @@ export interface GoogleReading {
    */
   readonly everybody: Readonly<Record<string, string>>
   now(): Date
-  read(scope: ReadingScope, request: DirectoryRequest): Promise<JsonObject>
+  read(scope: ScopeName, request: DirectoryRequest): Promise<JsonObject>
   /**
    * One page; the first without a token.
    *
@@ -64,7 +64,7 @@ export function openReading(target: Target<GoogleCredentials>, tools: SourceTool
       if (!privateKey.ok || email === undefined)
         throw new SourceError({ code: 'not_configured', operation: tokenOperation })
       const account = { email, keyId: credentials.text('private_key_id'), key: privateKey.key }
-      const only = readingScopes[scope]
+      const only = scopes[scope]
       return requestToken(tools, account, credentials.adminEmail, only, { only_scope: only })
     },
     () => tools.now(),
@@ -88,7 +88,7 @@ export function openReading(target: Target<GoogleCredentials>, tools: SourceTool
   }
 
   const page: GoogleReading['page'] = async (list, token) => {
-    const { scope, kind, member, itemFields } = list
+    const { scope, member, itemFields } = list
     const request = {
       ...list,
       query: {
@@ -99,9 +99,7 @@ export function openReading(target: Target<GoogleCredentials>, tools: SourceTool
     }
     const body = await read(scope, request)
     const { nextPageToken: next } = body
-    const isOther = list.otherKind !== undefined && body.kind === list.otherKind
-    const form = { kind: isOther ? list.otherKind : kind, member, texts: [] }
-    const items = itemsOf(body, form, list.operation)
+    const items = itemsOf(body, { ...list, texts: [] }, list.operation)
     if (next === undefined || next === '') return { items }
     if (typeof next !== 'string' || next.length > maxTokenLength || next === token) {
       throw new SourceError({

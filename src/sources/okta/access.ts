@@ -30,17 +30,18 @@ export const scopes = [
   'okta.devices.read',
   'okta.apps.read',
   'okta.orgs.read',
+  'okta.logs.read',
 ] as const
-/** What reading entities asks for. The log is worth asking for where it is granted, and no fault where it is not. */
+/** What reading entities asks for. */
 export const readingScopes = [
   'okta.users.read',
   'okta.groups.read',
   'okta.roles.read',
   'okta.devices.read',
   'okta.logs.read',
-] as const
+] as const satisfies readonly (typeof scopes)[number][]
 /** API tokens are no concern of a service app: it never asks for the scope of their metadata. */
-export type Scope = (typeof scopes)[number] | (typeof readingScopes)[number] | 'okta.apiTokens.read'
+export type Scope = (typeof scopes)[number] | 'okta.apiTokens.read'
 export const requiredScopes: readonly Scope[] = ['okta.users.read', 'okta.groups.read']
 
 const accept = { accept: 'application/json' }

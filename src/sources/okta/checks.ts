@@ -21,6 +21,7 @@ import {
   readOrganizationStatus,
   readRoleAssignees,
   readRoleTypes,
+  readSystemLog,
 } from './client.ts'
 import { type Reading, readings } from './diagnosis.ts'
 import type { RefusedHost } from './domain.ts'
@@ -209,6 +210,7 @@ const rolesCheck: OktaCheck = {
   proves: 'The list of users with administrator roles was read.',
   needs: needs(readings.roles),
   required: false,
+  without: 'The roles of administrators are not known.',
   capability: 'roles',
   after: ['access'],
   async run({ api }) {
@@ -224,6 +226,7 @@ const devicesCheck: OktaCheck = {
   proves: 'A list of devices was read.',
   needs: needs(readings.devices),
   required: false,
+  without: 'Devices and their users are not known.',
   capability: 'devices',
   after: ['access'],
   async run({ api }) {
@@ -239,6 +242,7 @@ const applicationsCheck: OktaCheck = {
   proves: 'A list of applications was read.',
   needs: needs(readings.applications),
   required: false,
+  without: 'A sync lacks nothing: it does not read applications.',
   capability: 'applications',
   after: ['access'],
   async run({ api }) {
@@ -254,6 +258,7 @@ const signInCheck: OktaCheck = {
   proves: 'A user that was read tells when they last signed in.',
   needs: needs(readings.users),
   required: false,
+  without: 'Last sign-ins are not known.',
   capability: 'sign_in_activity',
   after: ['users'],
   async run({ users }) {
@@ -271,12 +276,30 @@ const mfaCheck: OktaCheck = {
   proves: 'The list of factors that a user enrolled was read.',
   needs: needs(readings.mfa),
   required: false,
+  without: 'A sync lacks nothing: it does not read enrolled factors.',
   capability: 'mfa',
   after: ['users'],
   async run({ api, users }) {
     const [user] = await users()
     if (user === undefined) return { status: 'skipped' }
     await readFactors(await api(), user.id)
+    return { status: 'passed' }
+  },
+}
+
+const systemLogCheck: OktaCheck = {
+  id: 'system_log',
+  stage: 'capability',
+  title: 'System Log can be read',
+  proves: 'The events of the last hour were read, or there was none.',
+  needs: needs(readings.system_log),
+  required: false,
+  without:
+    'Deletions and sign-ins are seen by the next full run only: increments do not prove that anybody is still there. Addresses of sign-ins are not known.',
+  capability: 'change_log',
+  after: ['access'],
+  async run({ api, now }) {
+    await readSystemLog(await api(), now())
     return { status: 'passed' }
   },
 }
@@ -433,6 +456,7 @@ export const checks: readonly OktaCheck[] = [
   applicationsCheck,
   signInCheck,
   mfaCheck,
+  systemLogCheck,
   credentialExpiryCheck,
   privilegeCheck,
   completenessCheck,

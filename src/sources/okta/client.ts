@@ -122,6 +122,21 @@ export async function readApplications(api: Api): Promise<readonly string[]> {
   return listOf(body, idIn, fail)
 }
 
+/**
+ * Of the last hour, so that little has to be looked through, and one event at most. An hour bears a clock of ours that
+ * is ahead. Of all limits the log's is among the lowest, 20 requests a minute for the smallest organisations: a
+ * validation takes one.
+ *
+ * @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/systemlog
+ * @see https://developer.okta.com/docs/reference/rl-global-mgmt/
+ */
+export async function readSystemLog(api: Api, now: Date): Promise<readonly string[]> {
+  const since = new Date(now.getTime() - 3_600_000).toISOString()
+  const path = `/api/v1/logs?${new URLSearchParams({ since, limit: '1' })}`
+  const { body, fail } = await read(api, 'read the System Log', path, 'okta.logs.read')
+  return listOf(body, (event) => (isRecord(event) ? textIn(event.uuid) : undefined), fail)
+}
+
 /** The factors that a user enrolled; their ids. */
 export async function readFactors(api: Api, userId: string): Promise<readonly string[]> {
   const path = `/api/v1/users/${encodeURIComponent(userId)}/factors`

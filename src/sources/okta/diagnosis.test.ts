@@ -42,7 +42,8 @@ const good: Answers = {
     token_type: 'Bearer',
     expires_in: 3600,
     access_token: 'canary-access-token',
-    scope: 'okta.users.read okta.groups.read okta.roles.read okta.devices.read okta.apps.read okta.orgs.read',
+    scope:
+      'okta.users.read okta.groups.read okta.roles.read okta.devices.read okta.apps.read okta.orgs.read okta.logs.read',
   }),
   [me]: ok(user),
   [users]: ok([user]),
@@ -51,6 +52,7 @@ const good: Answers = {
   'GET /api/v1/iam/assignees/users': ok({ value: [{ id: '00u1' }] }),
   [devices]: ok([]),
   'GET /api/v1/apps': ok([{ id: '0oa1' }]),
+  'GET /api/v1/logs': ok([]),
   'GET /api/v1/users/00u1/factors': ok([]),
   'GET /api/v1/users/00u1/roles': ok([{ id: 'ra1', type: 'READ_ONLY_ADMIN', status: 'ACTIVE' }]),
   'GET /oauth2/v1/clients/0oa1/roles': ok([{ id: 'ra1', type: 'READ_ONLY_ADMIN', status: 'ACTIVE' }]),

@@ -30,6 +30,8 @@ export const readings = {
   devices: { what: 'devices', scope: 'okta.devices.read', role: readOnly },
   applications: { what: 'applications', scope: 'okta.apps.read', role: readOnly },
   mfa: { what: 'enrolled factors', scope: 'okta.users.read', role: readOnly },
+  /** @see https://help.okta.com/okta_help.htm?type=oie&id=ext-administrators-admin-comparison "View System Log" */
+  system_log: { what: 'events of the System Log', scope: 'okta.logs.read', role: readOnly },
   credential_expiry: {
     what: 'the metadata of API tokens',
     scope: 'okta.apiTokens.read',
@@ -92,10 +94,12 @@ function codeOf(error: SourceError, checkId: string, credentials: OktaCredential
     : accessTokenCause(error, checkId)
 }
 
+/** Checks of what not every organisation has. */
+const optionalReads: ReadonlySet<string> = new Set(['devices', 'roles', 'mfa', 'applications', 'system_log'])
+
 /** @see https://developer.okta.com/docs/reference/error-codes/ */
 function apiCause({ providerCode }: SourceError, checkId: string): OktaCause | undefined {
-  const isOptional =
-    checkId === 'devices' || checkId === 'roles' || checkId === 'mfa' || checkId === 'applications'
+  const isOptional = optionalReads.has(checkId)
   switch (providerCode) {
     case 'E0000007':
       return 'okta_object_gone'

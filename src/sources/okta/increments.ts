@@ -18,12 +18,18 @@ interface Progress {
 
 function changesOf(
   listing: Listing,
-  { name, title, required }: Pick<IncrementList<OktaReading>, 'name' | 'title' | 'required'>,
+  {
+    name,
+    title,
+    capability,
+    required,
+  }: Pick<IncrementList<OktaReading>, 'name' | 'title' | 'capability' | 'required'>,
   moreOf: (page: ListPage, mark: string) => Page = () => ({}),
 ): IncrementList<OktaReading> {
   return {
     name,
     title,
+    capability,
     required,
     kinds: [listing.kind],
     begin: async (session) => timeOf(await probe(session, listing)),
@@ -69,6 +75,7 @@ function progressIn(cursor: Json | undefined): Progress | undefined {
 export const changedUsers = changesOf(users, {
   name: 'changed_users',
   title: 'Changed users',
+  capability: 'users',
   required: true,
 })
 
@@ -81,7 +88,7 @@ const sameTagMs = 60_000
 /** Groups that changed, and those whose members did: Okta tells when, not who. Older changes show in `membersTag`. */
 export const changedGroups = changesOf(
   groups,
-  { name: 'changed_groups', title: 'Changed groups', required: true },
+  { name: 'changed_groups', title: 'Changed groups', capability: 'groups', required: true },
   (page, mark) => ({
     changedGroups: page.records
       .map(groups.entityOf)
@@ -97,5 +104,6 @@ export const changedGroups = changesOf(
 export const changedDevices = changesOf(devices, {
   name: 'changed_devices',
   title: 'Changed devices',
+  capability: 'devices',
   required: false,
 })

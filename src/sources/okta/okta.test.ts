@@ -25,7 +25,8 @@ async function report(
   {
     domain = organization.host,
     faults = [] as readonly Fault[],
-    timeoutMs = 10_000,
+    // Longer than a busy machine takes: what a limit does is another test's.
+    timeoutMs = 60_000,
     at = running,
     ahead = 0,
   } = {},
@@ -184,8 +185,29 @@ test('takes missing optional scopes for warnings', async () => {
   assert.equal(given.verdict, 'valid')
   assert.deepEqual(
     given.warnings.map(({ check: id, code }) => [id, code]),
-    ['roles', 'devices', 'applications'].map((id) => [id, 'okta_scope_missing']),
+    ['roles', 'devices', 'applications', 'system_log'].map((id) => [id, 'okta_scope_missing']),
   )
+})
+
+test('says what reads the System Log, and what a sync goes without', async () => {
+  const withoutScope = check(await report(app('withoutLogsScope')), 'system_log')
+  assert.match(withoutScope.cause?.remedy ?? '', /click Grant for okta\.logs\.read\.$/)
+  const withoutRole = check(await report(token('groupAdmin')), 'system_log')
+  assert.equal(withoutRole.cause?.code, 'okta_permission_missing')
+  assert.match(withoutRole.cause?.remedy ?? '', /this role: Read-only Administrator/)
+  for (const { status, without } of [withoutScope, withoutRole]) {
+    assert.equal(status, 'failed')
+    assert.match(without ?? '', /^Deletions and sign-ins/)
+  }
+  assert.equal(check(await report(token('readOnly')), 'system_log').without, undefined)
+})
+
+test('asks the System Log for one event, once, as its limits are low', async () => {
+  for (const secrets of [token('readOnly'), app('plain')]) {
+    await report(secrets)
+    const asked = running.requests().filter(({ path }) => path === '/api/v1/logs')
+    assert.equal(asked.length, 1)
+  }
 })
 
 test('does not take an empty list of users for readable users', async () => {

@@ -59,6 +59,7 @@ interface Mark {
 export const systemLog: IncrementList<OktaReading> = {
   name: 'system_log',
   title: 'System Log',
+  capability: 'change_log',
   required: false,
   kinds: ['identity', 'group', 'device'],
   async begin(session) {
