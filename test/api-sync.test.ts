@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
 import { createKey } from '../src/store/keys.ts'
+import type { Permission } from '../src/store/permissions.ts'
 import { type Answer, type Api, startApi } from './api-server.ts'
 import { freshDatabase } from './fresh-database.ts'
 import { idleSync } from './idle-sync.ts'
@@ -20,13 +21,21 @@ interface Keys {
 }
 
 interface Client {
-  call(method: string, path: string, attributes?: object): Promise<Answer>
+  call(
+    method: string,
+    path: string,
+    attributes?: object,
+    headers?: Readonly<Record<string, string>>,
+  ): Promise<Answer>
   // biome-ignore lint/suspicious/noExplicitAny: tests look into documents whose form they assert.
   data(method: string, path: string, attributes?: object): Promise<any>
 }
 
+const holderOf = async (api: Api, permissions: readonly Permission[]) =>
+  clientOf(api, await createKey({ database: api.database, permissions }))
+
 const clientOf = (api: Api, keys: Keys): Client => {
-  const call: Client['call'] = (method, path, attributes) =>
+  const call: Client['call'] = (method, path, attributes, headers) =>
     api.call({
       method,
       path,
@@ -34,6 +43,7 @@ const clientOf = (api: Api, keys: Keys): Client => {
         'dd-api-key': keys.api_key,
         'dd-application-key': keys.application_key,
         ...(attributes && { 'content-type': 'application/json' }),
+        ...headers,
       },
       ...(attributes && {
         body: JSON.stringify({
@@ -126,35 +136,82 @@ async function start(world: World, api = shared) {
 
 const paths = (of: string, run: string = randomUUID()) =>
   [
-    ['GET', of, 'integrations_read'],
-    ['GET', `${of}/plan`, 'integrations_read'],
-    ['GET', `${of}/runs`, 'integrations_read'],
-    ['GET', `${of}/runs/${run}`, 'integrations_read'],
-    ['GET', `${of}/runs/${run}/removals`, 'integrations_read'],
-    ['POST', `${of}/runs`, 'manage_integrations'],
-    ['POST', `${of}/runs/${run}/cancel`, 'manage_integrations'],
-    ['POST', `${of}/runs/${run}/approve`, 'manage_integrations'],
-    ['POST', `${of}/runs/${run}/reject`, 'manage_integrations'],
-    ['POST', `${of}/pause`, 'manage_integrations'],
-    ['POST', `${of}/resume`, 'manage_integrations'],
-  ] as const
+    ['GET', of, ['integrations_read']],
+    ['GET', `${of}/plan`, ['integrations_read']],
+    ['GET', `${of}/runs`, ['integrations_read']],
+    ['GET', `${of}/runs/${run}`, ['integrations_read']],
+    ['GET', `${of}/runs/${run}/removals`, ['siem_entities_read']],
+    ['POST', `${of}/runs`, ['manage_integrations']],
+    ['POST', `${of}/runs/${run}/cancel`, ['manage_integrations']],
+    ['POST', `${of}/runs/${run}/approve`, ['manage_integrations', 'siem_entities_read']],
+    ['POST', `${of}/runs/${run}/reject`, ['manage_integrations']],
+    ['POST', `${of}/pause`, ['manage_integrations']],
+    ['POST', `${of}/resume`, ['manage_integrations']],
+  ] as const satisfies readonly (readonly [string, string, readonly Permission[]])[]
 
-test('every route refuses a stranger, and whoever lacks its permission', async () => {
+test('every route refuses a stranger, and whoever lacks a permission that it needs', async () => {
   const { api, of } = await start(createWorld(directoryOf({ users: 1, groups: 1 })))
-  const holders = new Map<string, Client>()
-  for (const permission of ['integrations_read', 'manage_integrations', 'siem_entities_read'] as const)
-    holders.set(
-      permission,
-      clientOf(api, await createKey({ database: api.database, permissions: [permission] })),
-    )
+  const holders: (readonly [ReadonlySet<Permission>, Client])[] = []
+  for (const held of [
+    ['integrations_read'],
+    ['manage_integrations'],
+    ['siem_entities_read'],
+    ['integrations_read', 'manage_integrations'],
+    ['manage_integrations', 'siem_entities_read'],
+  ] as const)
+    holders.push([new Set(held), await holderOf(api, held)])
   for (const [method, path, needed] of paths(of)) {
     const stranger = await api.call({ method, path })
     assert.deepEqual([stranger.status, stranger.text], [403, '{"errors":["Forbidden"]}'], path)
-    for (const [permission, holder] of holders) {
-      const { status } = await holder.call(method, path)
-      assert.equal(status !== 403, permission === needed, `${method} ${path} with ${permission}: ${status}`)
+    for (const [held, holder] of holders) {
+      const { status, text } = await holder.call(method, path)
+      const isLetIn = needed.every((permission) => held.has(permission))
+      assert.equal(status !== 403, isLetIn, `${method} ${path} with ${[...held]}: ${status}`)
+      if (!isLetIn) assert.equal(text, '{"errors":["Forbidden","Failed permission authorization checks"]}')
     }
   }
+})
+
+test('whoever may not see entities is told how many would change, and nobody by name or id', async () => {
+  const world = createWorld(directoryOf({ users: 120, groups: 1 }), { pageSize: 60 })
+  const { api, client, of, until, ended } = await start(world)
+  await until(({ complete_at }) => complete_at)
+  for (let n = 0; n < 60; n += 1) world.directory.users.delete(`u${n}`)
+  world.faults.push(({ list, cursor }, page) =>
+    list === 'users' && cursor === undefined
+      ? { ...page(), unreadable: [{ kind: 'identity', uid: 'u119', reason: 'no name' }] }
+      : undefined,
+  )
+  const dry = await client.data('POST', `${of}/runs`, { mode: 'full', dry_run: true })
+  await ended(dry.id)
+  const held = await client.data('POST', `${of}/runs`, { mode: 'full' })
+  assert.equal((await ended(held.id)).attributes.status, 'quarantined')
+
+  const isSomebody = /"u\d+"|@acme\.example/
+  const documents = [of, `${of}/runs`, `${of}/runs/${dry.id}`, `${of}/runs/${held.id}`]
+  const blind = await holderOf(api, ['integrations_read', 'manage_integrations'])
+  const seeing = await holderOf(api, ['integrations_read', 'siem_entities_read'])
+  for (const path of documents) {
+    assert.match((await seeing.call('GET', path)).text, isSomebody, path)
+    const { status, text } = await blind.call('GET', path)
+    assert.equal(status, 200)
+    assert.doesNotMatch(text, isSomebody, path)
+  }
+  for (const id of [dry.id, held.id]) {
+    const { result } = (await blind.data('GET', `${of}/runs/${id}`)).attributes
+    assert.equal(result.counts[0].removed, 60)
+    assert.equal(result.sample, undefined)
+    assert.deepEqual(result.unreadable, {
+      count: 1,
+      named: [{ list: 'users', kind: 'identity', reason: 'no name' }],
+    })
+    const watched = await blind.call('GET', `${of}/runs/${id}`, undefined, { accept: 'text/event-stream' })
+    assert.match(watched.text, /event: end/)
+    assert.doesNotMatch(watched.text, isSomebody)
+  }
+  const rejected = await blind.call('POST', `${of}/runs/${held.id}/reject`)
+  assert.equal(rejected.status, 200)
+  assert.doesNotMatch(rejected.text, isSomebody)
 })
 
 test("another organisation's configuration is answered as one that nobody has", async () => {
@@ -436,6 +493,9 @@ test('a configuration that is switched off is not read any more', async () => {
   const refused = await client.call('POST', `${of}/runs`)
   assert.match(refused.text, /The configuration is switched off/)
   assert.equal((await client.data('GET', of)).attributes.enabled, false)
+  // Its first run was cancelled: switched on again, the next one does not wait for the night.
+  await client.data('PATCH', `${configsPath}/${id}`, { enabled: true })
+  await until(({ complete_at }) => complete_at)
 })
 
 test('another schedule holds at once, and what it may not be is told by the member', async () => {
@@ -490,6 +550,26 @@ test('increments go on after a change of what is required, of the name and of th
       mode: 'incremental',
     })
   }
+})
+
+test('a change of what is required ends neither what is read nor what waits for approval', async () => {
+  const gate = gateOn('groups')
+  const world = createWorld(directoryOf({ users: 120, groups: 1 }), { pageSize: 60, faults: [gate.fault] })
+  const { client, id, of, until, ended } = await start(world)
+  const change = (capability: string) =>
+    client.data('PATCH', `${configsPath}/${id}`, { settings: { require: [capability] } })
+  await until(({ active_run }) => (active_run as { attributes?: { seen: number } })?.attributes?.seen)
+  await change('devices')
+  gate.open()
+  await until(({ complete_at }) => complete_at)
+  assert.equal(world.asked.filter(({ list }) => list === 'users').length, 2)
+
+  for (let n = 0; n < 60; n += 1) world.directory.users.delete(`u${n}`)
+  const run = await client.data('POST', `${of}/runs`, { mode: 'full' })
+  assert.equal((await ended(run.id)).attributes.status, 'quarantined')
+  await change('roles')
+  await client.data('POST', `${of}/runs/${run.id}/approve`)
+  assert.partialDeepStrictEqual((await ended(run.id)).attributes, { status: 'succeeded', removed: 60 })
 })
 
 test('the entities of a configuration that is deleted go with it, and no others', async () => {
@@ -597,6 +677,24 @@ test('a run can be watched: its progress, then its end', async () => {
     },
   })
   assert.equal(missing.status, 404)
+})
+
+test('whoever asks for the head of a stream is answered at once, and takes no place of those who watch', async () => {
+  const gate = gateOn('users')
+  const world = createWorld(directoryOf({ users: 5, groups: 1 }), { faults: [gate.fault] })
+  const { client, of, until } = await start(world)
+  const { active_run: active } = await until(({ active_run }) => active_run)
+  const { id } = active as { id: string }
+  const events = { accept: 'text/event-stream' }
+  // More than a server lets watch at a time.
+  for (let n = 0; n < 201; n += 1) {
+    const { status, headers, text } = await client.call('HEAD', `${of}/runs/${id}`, undefined, events)
+    assert.deepEqual([status, headers['content-type'], text], [200, 'text/event-stream', ''])
+  }
+  assert.equal((await client.call('HEAD', `${of}/runs/${randomUUID()}`, undefined, events)).status, 404)
+  const watched = client.call('GET', `${of}/runs/${id}`, undefined, events)
+  gate.open()
+  assert.match((await watched).text, /event: end/)
 })
 
 test('a stream ends with its server, without an end of the run', async (t) => {

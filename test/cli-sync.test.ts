@@ -1,6 +1,7 @@
 /** `credence sync` against a running server: what it prints, and what its exit status says. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { createKey } from '../src/store/keys.ts'
 import { type Api, headersOf, startApi } from './api-server.ts'
 import { type Ended, type Lasting, runCommand, startCommand } from './running-command.ts'
 import { createWorld, directoryOf, type Fault, refusal, type World } from './sync-world.ts'
@@ -30,9 +31,17 @@ const environment = () => ({
   DD_APP_KEY: api.keys.application_key,
 })
 
-async function sync(t: Lasting, id: string, ...args: readonly string[]): Promise<Ended> {
+const sync = (t: Lasting, id: string, ...args: readonly string[]): Promise<Ended> =>
+  syncAs(t, environment(), id, ...args)
+
+async function syncAs(
+  t: Lasting,
+  keys: ReturnType<typeof environment>,
+  id: string,
+  ...args: readonly string[]
+): Promise<Ended> {
   const [command = '', ...more] = args
-  const ended = await runCommand(t, ['sync', command, '--config', id, ...more], environment())
+  const ended = await runCommand(t, ['sync', command, '--config', id, ...more], keys)
   for (const secret of [api.keys.api_key, api.keys.application_key])
     assert.equal(`${ended.stdout}${ended.stderr}`.includes(secret), false, 'a secret is shown')
   assert.doesNotMatch(ended.stderr, /internal error/)
@@ -154,6 +163,28 @@ test('what waits for approval ends with status 1 and says what to do; approved, 
   assert.equal(removals.stdout.trimEnd().split('\n').length, 60)
   assert.match(removals.stdout, /^siem_entity_identity {2}\S+ \(u\d+\)$/m)
 
+  const blind = await createKey({
+    database: api.database,
+    permissions: ['integrations_read', 'manage_integrations'],
+  })
+  const keys = { ...environment(), DD_API_KEY: blind.api_key, DD_APP_KEY: blind.application_key }
+  const status = await syncAs(t, keys, id, 'status')
+  assert.match(status.stdout, /it would remove 60 of 120 people/)
+  assert.doesNotMatch(status.stdout, /\(u\d+\)/)
+  for (const [command, missing] of [
+    ['removals', 'siem_entities_read'],
+    ['approve', 'manage_integrations, and siem_entities_read to see whom it would remove'],
+  ] as const) {
+    const refused = await syncAs(t, keys, id, command)
+    assert.deepEqual(
+      [refused.code, refused.stderr],
+      [
+        1,
+        `credence: the server refuses (403): the keys are right, but lack the permission that this needs (${missing})\n`,
+      ],
+    )
+  }
+
   const approved = await sync(t, id, 'approve', '--json')
   assert.equal(approved.code, 0, approved.stderr)
   assert.partialDeepStrictEqual(JSON.parse(approved.stdout), { status: 'succeeded', removed: 60 })
@@ -205,7 +236,9 @@ test('a sync is watched and cancelled from elsewhere', async (t) => {
   watching.child.stderr.on('data', (text: string) => {
     told += text
   })
-  while (told === '') await new Promise((resolve) => setTimeout(resolve, 20))
+  // Long before the run ends, also where no terminal shows it.
+  while (!/^[1-9]\d* seen, \d+ pages, \d+ requests/m.test(told))
+    await new Promise((resolve) => setTimeout(resolve, 20))
   assert.match(told, /^(?:waits for its turn|\d+ seen, \d+ pages, \d+ requests)/)
   const cancelled = await sync(t, id, 'cancel')
   assert.match(cancelled.stdout, /^(?:cancelled|is being cancelled): run /)

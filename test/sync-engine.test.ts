@@ -336,6 +336,22 @@ test('an increment leaves a full run that waits for approval alone', async () =>
   assert.equal((await runsOf(scene))[1]?.status, 'quarantined')
 })
 
+test('a full run that waits is given up when an increment meets somebody whom it would remove', async () => {
+  const scene = await sceneOf(strict)
+  const { directory } = scene.world
+  await scene.sync()
+  const people = new Map(directory.users)
+  for (let n = 0; n < 20; n += 1) directory.users.delete(`u${n}`)
+  assert.equal((await scene.sync()).kind, 'quarantined')
+  // Back again, as they were: no revision tells of it.
+  directory.users = people
+  directory.changes.push({ kind: 'user', uid: 'u7' })
+  assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'succeeded')
+  assert.equal((await lastRun(scene)).changed, 0)
+  assert.equal((await runsOf(scene))[1]?.status, 'superseded')
+  assert.equal(await stages(scene), 0)
+})
+
 test('an approved run whose pages are gone fails, and removes nobody', async () => {
   const scene = await sceneOf({
     parts: { settingsOf: () => ({ fuse: { percent: 10, atLeast: 5 }, budgetShare: 50 }) },

@@ -9,12 +9,14 @@ export interface EventStream {
   end(): void
 }
 
+export const eventStreamType = 'text/event-stream'
+
 /** Begins the answer. */
 export function openEventStream(reply: FastifyReply): EventStream {
   const events = new PassThrough()
   reply
     .headers({
-      'content-type': 'text/event-stream',
+      'content-type': eventStreamType,
       'x-accel-buffering': 'no',
       // Kept alive after it, the connection would hold up a server that is asked to end meanwhile.
       connection: 'close',
@@ -45,7 +47,7 @@ export function wantsEvents(accept: string | undefined): boolean {
       return [type, weight === undefined ? 1 : Number(weight)]
     }),
   )
-  const stream = weights.get('text/event-stream') ?? 0
+  const stream = weights.get(eventStreamType) ?? 0
   const json = weights.get('application/json')
   if (json !== undefined) return stream > json
   return stream > 0 && stream >= (weights.get('application/*') ?? weights.get('*/*') ?? 0)

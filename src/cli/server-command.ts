@@ -66,12 +66,20 @@ export async function withServer<T>(
 
 export const isSuccess = ({ status }: ApiAnswer) => status >= 200 && status < 300
 
+/** What each permission is for, of which most commands need one. */
+const usualNeeds = 'integrations_read to look and validate, manage_integrations to change'
+
 /**
  * Whether the server did what it was asked; otherwise what it said was told, and the exit status says which.
  *
+ * @param needs permissions, for people
  * @throws CommandError, CouldNotTell for what is told in a line
  */
-export async function hasDone(answer: ApiAnswer, { json }: Pick<CommonOptions, 'json'>): Promise<boolean> {
+export async function hasDone(
+  answer: ApiAnswer,
+  { json }: Pick<CommonOptions, 'json'>,
+  needs = usualNeeds,
+): Promise<boolean> {
   if (isSuccess(answer)) return true
   const code = exitCodeOf(answer)
   if (json && answer.document !== undefined) {
@@ -79,15 +87,15 @@ export async function hasDone(answer: ApiAnswer, { json }: Pick<CommonOptions, '
     process.exitCode = code
     return false
   }
-  const text = refusalText(answer)
+  const text = refusalText(answer, needs)
   throw code === exitCodes.no ? new CommandError(text) : new CouldNotTell(text)
 }
 
-function refusalText(answer: ApiAnswer): string {
+function refusalText(answer: ApiAnswer, needs: string): string {
   const errors = errorsIn(answer)
   if (answer.status === 403) {
     return errors.length > 1
-      ? 'the server refuses (403): the keys are right, but lack the permission that this needs (integrations_read to look and validate, manage_integrations to change)'
+      ? `the server refuses (403): the keys are right, but lack the permission that this needs (${needs})`
       : 'the server refuses the keys (403): they are wrong, revoked, or of another server'
   }
   return errors.join('\n')

@@ -38,11 +38,15 @@ interface ConfigOptions extends CommonOptions {
 const syncPath = '/api/v2/credence/sync'
 const pathOf = ({ config }: Pick<ConfigOptions, 'config'>) => `${syncPath}/${config}`
 
-/** How often it is asked how far a run is, in milliseconds. */
+/** How often it is asked how far a run is, in milliseconds: at first, as small ones are soon over, */
+const firstLookMs = 100
+/** and after twice as long each time, at last. */
 const lookMs = 1_000
 /** How long a server may be away while a run is waited for, in milliseconds: it may be starting anew. */
 const patienceMs = 120_000
-/** Off a terminal a line is written so often, in milliseconds. */
+/** Off a terminal a line is written after so long, in milliseconds, */
+const firstLineMs = 1_000
+/** and after twice as long each time, up to this. */
 const lineMs = 10_000
 const defaultLimit = 20
 
@@ -151,12 +155,15 @@ async function run(parts: Parts, options: RunOptions): Promise<void> {
   if (begun !== undefined) await tellEnd(options, await waitForEnd(parts, options, begun))
 }
 
+/** Nobody lets go whom they may not see. */
+const approvalNeeds = 'manage_integrations, and siem_entities_read to see whom it would remove'
+
 async function approve(parts: Parts, options: ConfigOptions & Watched & OfRun): Promise<void> {
   const id = options.run ?? (await waitingRun(parts, options))
   if (id === undefined) return
   const approved = await withServer(parts, options, async (api) => {
     const answer = await api.ask({ method: 'POST', path: `${pathOf(options)}/runs/${id}/approve` })
-    return (await hasDone(answer, options)) ? understood(oneRunSchema, answer).data : undefined
+    return (await hasDone(answer, options, approvalNeeds)) ? understood(oneRunSchema, answer).data : undefined
   })
   if (approved !== undefined) await tellEnd(options, await waitForEnd(parts, options, approved))
 }
@@ -181,9 +188,9 @@ async function waitForEnd(
   let known = begun
   let heardAtMs = performance.now()
   try {
-    while (!isOver(known)) {
+    for (let pauseMs = firstLookMs; !isOver(known); pauseMs = Math.min(pauseMs * 2, lookMs)) {
       show?.write(progressText(known))
-      await delay(lookMs)
+      await delay(pauseMs)
       try {
         known = await withServer(parts, options, async (api) => {
           const answer = await api.ask({ method: 'GET', path: `${pathOf(options)}/runs/${begun.id}` })
@@ -204,7 +211,8 @@ async function waitForEnd(
 
 /** Shows a line that takes the place of the one before on a terminal, and a line now and then off it. */
 function progressWriter(stream: NodeJS.WriteStream) {
-  let writtenAtMs = Number.NEGATIVE_INFINITY
+  let dueAtMs = Number.NEGATIVE_INFINITY
+  let pauseMs = firstLineMs
   let isShown = false
   return {
     write(text: string) {
@@ -213,8 +221,9 @@ function progressWriter(stream: NodeJS.WriteStream) {
         isShown = true
         return
       }
-      if (performance.now() - writtenAtMs < lineMs) return
-      writtenAtMs = performance.now()
+      if (performance.now() < dueAtMs) return
+      dueAtMs = performance.now() + pauseMs
+      pauseMs = Math.min(pauseMs * 2, lineMs)
       stream.write(`${text}\n`)
     },
     clear() {
@@ -270,7 +279,8 @@ async function runs(parts: Parts, options: ListOptions): Promise<void> {
 async function removals(parts: Parts, options: ListOptions): Promise<void> {
   const id = options.run ?? (await waitingRun(parts, options))
   if (id === undefined) return
-  await listAll(parts, options, `${pathOf(options)}/runs/${id}/removals`, removalListSchema, removalLines)
+  const path = `${pathOf(options)}/runs/${id}/removals`
+  await listAll(parts, options, path, removalListSchema, removalLines, 'siem_entities_read')
 }
 
 /** Prints what is on the pages of a list, up to the limit; as one document with --json. */
@@ -280,6 +290,7 @@ async function listAll<T>(
   path: string,
   schema: Parameters<typeof understood<ListPage<T>>>[0],
   textOf: (page: readonly T[]) => string,
+  needs?: string,
 ): Promise<void> {
   await withServer(parts, options, async (api) => {
     const documents: unknown[] = []
@@ -288,7 +299,7 @@ async function listAll<T>(
       const query = new URLSearchParams({ limit: String(Math.min(left, largestPage)) })
       if (token !== '') query.set('page_token', token)
       const answer = await api.ask({ method: 'GET', path: `${path}?${query}` })
-      if (!(await hasDone(answer, options))) return
+      if (!(await hasDone(answer, options, needs))) return
       const { data, meta } = understood(schema, answer)
       if (options.json) documents.push(...(answer.document as { readonly data: unknown[] }).data)
       else await write(process.stdout, textOf(data))

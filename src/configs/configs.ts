@@ -177,7 +177,7 @@ export function createConfigs(parts: ConfigsParts): Configs {
           id,
           {
             ...current.change,
-            isRevision: report !== undefined || current.isLowered,
+            isRevision: current.secrets !== undefined || current.isMoved,
             ...(report === undefined && nextValidation(row, isEnabled, current.isLowered)),
           },
           report && proofOf(parts, report, isEnabled),
@@ -309,7 +309,8 @@ export function createConfigs(parts: ConfigsParts): Configs {
     await inTransaction(database, async (transaction) => {
       const configs = configsIn(transaction)
       const current = await configs.lock(organization.id, id)
-      if (current === undefined || current.revision !== row.revision) return
+      if (current?.revision !== row.revision) return
+      if (requiredBy(source, current.settings).join() !== require.join()) return
       const updated = await configs.recordProof(
         organization.id,
         id,

@@ -1,6 +1,7 @@
 /** `settings.sync` of a configuration: when it is synchronised, and within which bounds. */
 import { hash } from 'node:crypto'
 import { z } from 'zod'
+import type { SyncMode } from '../store/schema.ts'
 
 export interface SyncSettings {
   /** Whether it is synchronised by itself. */
@@ -91,6 +92,16 @@ export function nextFullAfter({ full }: Pick<SyncSettings, 'full'>, at: Date): D
   const today = Math.floor(at.getTime() / dayMs) * dayMs + full.atMinute * minuteMs
   return new Date(today > at.getTime() ? today : today + dayMs)
 }
+
+/** When the next run of a mode begins after one that is over. */
+export const nextAfter = (
+  settings: Pick<SyncSettings, 'full' | 'incrementalMinutes'>,
+  mode: SyncMode,
+  at: Date,
+): { readonly nextFullAt: Date } | { readonly nextIncrementalAt: Date | null } =>
+  mode === 'full'
+    ? { nextFullAt: nextFullAfter(settings, at) }
+    : { nextIncrementalAt: nextIncrementAfter(settings, at) }
 
 /** When the next increment begins; null: never. */
 export const nextIncrementAfter = (

@@ -4,14 +4,20 @@ import type { Transaction } from 'kysely'
 import type { ConfigRow } from '../store/configs.ts'
 import type { Schema } from '../store/schema.ts'
 import { cancelRunsOf } from '../store/sync-runs.ts'
-import { beginSyncs, keepMarks, reschedule, syncWhollyAt } from '../store/sync-states.ts'
+import { beginSyncs, hastenFirst, reschedule, syncWhollyAt } from '../store/sync-states.ts'
 import { nextFullAfter, nextIncrementAfter, syncSettingsOf } from './sync-settings.ts'
 
 type Subject = Pick<ConfigRow, 'id' | 'organization_id'>
 
-/** Made, or switched on: the first run begins at once. */
-export const beginSyncing = (transaction: Transaction<Schema>, config: Subject, at: Date): Promise<void> =>
-  beginSyncs(transaction, config, at)
+/** Made, or switched on: the first run begins at once, also where it was begun and cancelled before. */
+export async function beginSyncing(
+  transaction: Transaction<Schema>,
+  config: Subject,
+  at: Date,
+): Promise<void> {
+  await beginSyncs(transaction, config, at)
+  await hastenFirst(transaction, config.id, at)
+}
 
 /** Switched off: whatever is read for it now is wanted no more. */
 export const stopSyncing = (
@@ -42,7 +48,6 @@ export async function followChange(
     })
   }
   if (areSecretsNew || before.domain !== after.domain) await syncWhollyAt(transaction, after.id, at)
-  else if (before.revision !== after.revision) await keepMarks(transaction, before, after)
 }
 
 /** Deleted: its entities go too, batch by batch. */

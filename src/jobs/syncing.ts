@@ -1,11 +1,6 @@
 /** Works on runs of syncs, and keeps what follows from their ends: when the next ones begin, and what is told. */
 import type { Transaction } from 'kysely'
-import {
-  nextFullAfter,
-  nextIncrementAfter,
-  type SyncSettings,
-  syncSettingsOf,
-} from '../configs/sync-settings.ts'
+import { nextAfter, nextIncrementAfter, type SyncSettings, syncSettingsOf } from '../configs/sync-settings.ts'
 import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import { type Database, inTransaction } from '../store/database.ts'
 import type { Schema } from '../store/schema.ts'
@@ -85,7 +80,7 @@ async function follow(
     (sourceByIntegrationType(sources, config.integration_type)?.reader?.increments.length ?? 0) > 0
   await deleteOldRuns(transaction, config.id, new Date(at.getTime() - keepRunsMs))
   const increment = { nextIncrementalAt: hasIncrements ? nextIncrementAfter(settings, at) : null }
-  const regular = run.mode === 'full' ? { nextFullAt: nextFullAfter(settings, at) } : increment
+  const regular = nextAfter(settings, run.mode, at)
   const news = { runId: run.id, mode: run.mode, at }
   switch (end.kind) {
     case 'succeeded':

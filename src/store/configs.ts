@@ -32,7 +32,7 @@ export interface ConfigChange {
   readonly instance?: string
   readonly settings?: Readonly<Record<string, unknown>>
   readonly nextValidationAt?: Date | null
-  /** What a validation depends on changes: a verdict on what was before counts no more. */
+  /** Credentials or domain change: what was proved or read with those before counts no more. */
   readonly isRevision: boolean
 }
 
@@ -156,7 +156,7 @@ export function configsIn(query: Kysely<Schema> | Transaction<Schema>) {
         .returning(columns)
         .executeTakeFirstOrThrow(),
 
-    /** Keeps what a validation found, unless what it is about has changed since `revision`. */
+    /** Keeps what a validation found, unless it is about credentials or a domain of before `revision`. */
     recordProof: (
       organizationId: string,
       id: string,

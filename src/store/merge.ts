@@ -101,7 +101,7 @@ async function mergeWithin(transaction: Transaction<Schema>, what: Merge): Promi
   const comparing = { transaction, merge: what }
   await sql`set local jit = off`.execute(transaction)
   await sql`set local work_mem = '64MB'`.execute(transaction)
-  // What comes is sorted into the index of the terms a large part at a time, which takes a third of the time.
+  // The index of the terms sorts in what is new once the merge is over, not while it holds its locks: see tidyTerms.
   await sql`set local gin_pending_list_limit = '64MB'`.execute(transaction)
   await transaction
     .selectFrom('integration_configs')

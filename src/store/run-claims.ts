@@ -2,6 +2,7 @@
 import { type Kysely, sql, type Transaction } from 'kysely'
 import { type Database, inTransaction } from './database.ts'
 import type { Schema, SyncMode } from './schema.ts'
+import { stageTablesOf } from './stage-tables.ts'
 import { type RunHandle, RunLost } from './sync-stage.ts'
 
 /** Requests to the provider, of everybody who worked on the run. */
@@ -144,12 +145,7 @@ export async function endRun(
   run: RunHandle,
   { status, at, result, changed, removed, knowledge, ...spent }: MergedRun,
 ): Promise<readonly string[]> {
-  const takesPlaceOf: readonly SyncMode[] =
-    status === 'quarantined' || knowledge?.completeAt !== undefined
-      ? ['full', 'incremental']
-      : knowledge === undefined
-        ? []
-        : ['incremental']
+  const takesPlaceOf = await placesTaken(transaction, run, { status, knowledge })
   // First, as one alone may wait.
   const superseded = await transaction
     .updateTable('sync_runs')
@@ -174,6 +170,37 @@ export async function endRun(
   if (numUpdatedRows !== 1n) throw new RunLost()
   if (knowledge !== undefined) await keepKnowledge(transaction, run, knowledge)
   return superseded.map(({ id }) => id)
+}
+
+/** Kinds of runs that wait no longer once this one has ended. */
+async function placesTaken(
+  transaction: Transaction<Schema>,
+  run: RunHandle,
+  {
+    status,
+    knowledge,
+  }: Pick<MergedRun, 'status'> & { readonly knowledge: MergedRun['knowledge'] | undefined },
+): Promise<readonly SyncMode[]> {
+  if (status === 'quarantined' || knowledge?.completeAt !== undefined) return ['full', 'incremental']
+  if (knowledge === undefined) return []
+  return (await isContradicted(transaction, run)) ? ['full', 'incremental'] : ['incremental']
+}
+
+/** Whether the run was told of somebody whom the one that waits for approval would remove. */
+async function isContradicted(
+  transaction: Transaction<Schema>,
+  { id, configId }: RunHandle,
+): Promise<boolean> {
+  const { rows } = await sql<{ is_any: boolean }>`
+    select exists (
+      select from ${sql.raw(stageTablesOf(id).entities)} as told
+      where told.attributes is not null and told.entity_id in (
+        select removal.entity_id from sync_removals as removal
+        join sync_runs as waiting on waiting.id = removal.run_id
+        where waiting.config_id = ${configId} and waiting.status = 'quarantined'
+      )
+    ) as is_any`.execute(transaction)
+  return rows[0]?.is_any === true
 }
 
 /** An approved run may be older than what increments have followed since: then their marks stay. */

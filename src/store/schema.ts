@@ -65,7 +65,7 @@ export interface IntegrationConfigTable {
   enabled: Generated<boolean>
   settings: JSONColumnType<Record<string, unknown>>
   state: Generated<ConfigState>
-  /** Counts changes of what a validation depends on, so that a late verdict on old credentials is dropped. */
+  /** Counts changes of credentials and domain: a late verdict on older ones is dropped, and what was read with them too. */
   revision: Generated<number>
   created_at: CreatedAt
   modified_at: Generated<Date>

@@ -16,6 +16,9 @@ export interface NewRun {
 
 const active = ['queued', 'running'] as const
 
+/** Longest wait for a row that others hold, in milliseconds: whoever commits pages is soon done. */
+const lockTimeoutMs = 2_000
+
 /** Those that are over for good: nothing is done with them any more. */
 const over = ['succeeded', 'failed', 'cancelled', 'superseded'] as const
 
@@ -50,13 +53,15 @@ export function syncRunsIn(query: Kysely<Schema> | Transaction<Schema>) {
     find: (organizationId: string, configId: string, id: string): Promise<SyncRunRow | undefined> =>
       own(organizationId).where('config_id', '=', configId).where('id', '=', id).executeTakeFirst(),
 
-    /** Holds the row until the transaction ends. */
-    lock: (organizationId: string, configId: string, id: string): Promise<SyncRunRow | undefined> =>
-      own(organizationId)
+    /** Holds the row until the transaction ends. @throws DatabaseUnavailable `55P03` when a merge holds it, for minutes */
+    async lock(organizationId: string, configId: string, id: string): Promise<SyncRunRow | undefined> {
+      await sql`select set_config('lock_timeout', ${String(lockTimeoutMs)}, true)`.execute(query)
+      return own(organizationId)
         .where('config_id', '=', configId)
         .where('id', '=', id)
         .forUpdate()
-        .executeTakeFirst(),
+        .executeTakeFirst()
+    },
 
     findActive: (organizationId: string, configId: string): Promise<SyncRunRow | undefined> =>
       own(organizationId).where('config_id', '=', configId).where('status', 'in', active).executeTakeFirst(),
@@ -152,6 +157,24 @@ export async function cancelRunsOf(
     .where('config_id', 'in', configIds)
     .where('status', 'in', active)
     .execute()
+}
+
+/** Ends the run that was made by itself, and that nobody has begun; its mode. */
+export async function callOffScheduled(
+  transaction: Transaction<Schema>,
+  configId: string,
+  at: Date,
+): Promise<SyncMode | undefined> {
+  const run = await transaction
+    .updateTable('sync_runs')
+    .set({ status: 'cancelled', cancel_requested: true, ended_at: at })
+    .where('config_id', '=', configId)
+    .where('status', '=', 'queued')
+    .where('reason', '<>', 'request')
+    .where('approved_by', 'is', null)
+    .returning('mode')
+    .executeTakeFirst()
+  return run?.mode
 }
 
 /** A run that some node has to work on. */

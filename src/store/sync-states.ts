@@ -19,6 +19,20 @@ export async function beginSyncs(
     .execute()
 }
 
+/** Has the first run begin at once, where none has come to its end yet. */
+export async function hastenFirst(
+  transaction: Transaction<Schema>,
+  configId: string,
+  at: Date,
+): Promise<void> {
+  await transaction
+    .updateTable('sync_states')
+    .set({ next_full_at: sql<Date>`least(next_full_at, ${at})` })
+    .where('config_id', '=', configId)
+    .where('complete_at', 'is', null)
+    .execute()
+}
+
 /** Has everything read anew soon: what was known was read with other credentials, or elsewhere. */
 export async function syncWhollyAt(
   transaction: Transaction<Schema>,
@@ -29,20 +43,6 @@ export async function syncWhollyAt(
     .updateTable('sync_states')
     .set({ next_full_at: sql<Date>`least(next_full_at, ${at})` })
     .where('config_id', '=', configId)
-    .execute()
-}
-
-/** What increments go on from stays good: the configuration has another revision, of the same credentials and domain. */
-export async function keepMarks(
-  transaction: Transaction<Schema>,
-  before: Pick<ConfigRow, 'id' | 'revision'>,
-  after: Pick<ConfigRow, 'revision'>,
-): Promise<void> {
-  await transaction
-    .updateTable('sync_states')
-    .set({ marks_revision: after.revision })
-    .where('config_id', '=', before.id)
-    .where('marks_revision', '=', before.revision)
     .execute()
 }
 
@@ -120,7 +120,8 @@ export async function takeDueSyncs(
         and not exists (
           select from sync_runs r where r.config_id = s.config_id and r.status in ('queued', 'running'))
       order by least(s.next_full_at, s.next_incremental_at) limit ${limit}
-      for update of s skip locked for key share of c skip locked
+      -- Shared, so that none is taken that somebody is switching off.
+      for update of s skip locked for share of c skip locked
     ), put_off as (
       update sync_states s set
         next_full_at = case when s.next_full_at <= ${at} then ${until} else s.next_full_at end,

@@ -6,9 +6,9 @@ export interface Pace {
   readonly rowsWaiting: number
   /** Read rows are committed together from this number on, */
   readonly rowsAtOnce: number
-  /** or when the first of them has waited for so long, in milliseconds. */
+  /** or when the first of them has waited for so long, in milliseconds. A run's first page never waits. */
   readonly lingerMs: number
-  /** Where nothing was read for so long, it is looked whether the run is still wanted, in milliseconds. */
+  /** Where nothing was read for so long, requests are counted and it is looked whether the run is still wanted, in milliseconds. */
   readonly lookMs: number
   /** How often one page is asked for when the provider does not answer, or not sensibly. */
   readonly attempts: number
@@ -25,7 +25,7 @@ export const defaultPace: Pace = {
   rowsWaiting: 2_000,
   rowsAtOnce: 1_000,
   lingerMs: 150,
-  lookMs: 5_000,
+  lookMs: 1_000,
   // About a quarter of an hour in all: a provider's restart passes, and a lasting outage ends the run.
   attempts: 13,
   pauseMs: 1_000,

@@ -81,7 +81,9 @@ export function createRecorder(
     committedAtMs = performance.now()
   }
 
-  const isHurried = () => isClosed || rowsWaiting >= pace.rowsAtOnce || committed < flushTo
+  /** Whoever watches sees the first page as soon as it is there. */
+  const isFirst = () => pages === 0 && waiting.length > 0
+  const isHurried = () => isClosed || rowsWaiting >= pace.rowsAtOnce || committed < flushTo || isFirst()
 
   const msLeft = () => {
     if (isHurried()) return 0

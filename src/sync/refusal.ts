@@ -17,6 +17,10 @@ export type Refusal =
       readonly mode: string
       readonly isDryRun: boolean
     }
+  /** What the run has read is of other credentials or another domain than the configuration's now. */
+  | { readonly kind: 'outdated'; readonly runId: string }
+  /** The run is being applied: it is too late to do anything to it. */
+  | { readonly kind: 'being_applied'; readonly runId: string }
   /** The run is no longer, or not yet, where this could be done to it. */
   | {
       readonly kind: 'wrong_status'

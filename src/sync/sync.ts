@@ -1,19 +1,27 @@
 /** Syncs under control: asked for, watched, paused, cancelled, approved. What a run does is elsewhere. */
 import type { Transaction } from 'kysely'
 import type { Requester } from '../configs/requester.ts'
-import { type SyncSettings, syncSettingsOf } from '../configs/sync-settings.ts'
+import { nextAfter, type SyncSettings, syncSettingsOf } from '../configs/sync-settings.ts'
 import { type EntityKind, entityKinds, kindNumbers } from '../entities/model.ts'
 import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import { recordAudit } from '../store/audit.ts'
 import { type ConfigRow, configsIn } from '../store/configs.ts'
 import { type Database, inTransaction } from '../store/database.ts'
 import type { Schema, SyncMode } from '../store/schema.ts'
-import { type SyncRemovalRow, type SyncRunRow, syncRunsIn } from '../store/sync-runs.ts'
+import { callOffScheduled, type SyncRemovalRow, type SyncRunRow, syncRunsIn } from '../store/sync-runs.ts'
 import { dropStage } from '../store/sync-stage.ts'
-import { beginSyncs, findSyncState, type SyncStateRow, setPaused } from '../store/sync-states.ts'
+import {
+  beginSyncs,
+  findSyncState,
+  recordSyncEnd,
+  type SyncStateRow,
+  setPaused,
+} from '../store/sync-states.ts'
+import { databaseCode } from '../store/unavailable.ts'
 import type { Accounts } from './accounts.ts'
 import type { BudgetStanding, Budgets } from './budget.ts'
 import { planRun, type RunPlan } from './plan.ts'
+import { readProgress } from './progress.ts'
 import { SyncRefusal } from './refusal.ts'
 
 export interface SyncParts {
@@ -166,13 +174,21 @@ export function createSync(parts: SyncParts): Sync {
     configId: string,
     runId: string,
     action: string,
-    change: (transaction: Transaction<Schema>, run: SyncRunRow) => Promise<SyncRunRow>,
+    change: (transaction: Transaction<Schema>, run: SyncRunRow, config: ConfigRow) => Promise<SyncRunRow>,
   ): Promise<SyncRunRow> => {
-    await configOf(organization.id, configId)
     const changed = await inTransaction(database, async (transaction) => {
-      const run = await syncRunsIn(transaction).lock(organization.id, configId, runId)
+      // Configuration and run in the order in which a merge takes them.
+      const config = await configsIn(transaction).hold(organization.id, configId)
+      if (config === undefined) throw new SyncRefusal({ kind: 'config_not_found', id: configId })
+      const run = await syncRunsIn(transaction)
+        .lock(organization.id, configId, runId)
+        .catch((error: unknown) => {
+          if (databaseCode(error) === lockNotAvailable)
+            throw new SyncRefusal({ kind: 'being_applied', runId })
+          throw error
+        })
       if (run === undefined) throw new SyncRefusal({ kind: 'run_not_found', id: runId })
-      const after = await change(transaction, run)
+      const after = await change(transaction, run, config)
       await recordAudit(transaction, actor, {
         action,
         target: configId,
@@ -189,12 +205,20 @@ export function createSync(parts: SyncParts): Sync {
     const config = await configOf(organization.id, configId)
     await inTransaction(database, async (transaction) => {
       await beginSyncs(transaction, config, now())
-      if (await setPaused(transaction, organization.id, configId, paused))
-        await recordAudit(transaction, actor, {
-          action: paused ? 'sync.pause' : 'sync.resume',
-          target: configId,
-          outcome: 'succeeded',
-        })
+      if (!(await setPaused(transaction, organization.id, configId, paused))) return
+      const calledOff = paused ? await callOffScheduled(transaction, configId, now()) : undefined
+      // It is due as soon as the syncs go on.
+      if (calledOff !== undefined)
+        await recordSyncEnd(
+          transaction,
+          configId,
+          calledOff === 'full' ? { nextFullAt: now() } : { nextIncrementalAt: now() },
+        )
+      await recordAudit(transaction, actor, {
+        action: paused ? 'sync.pause' : 'sync.resume',
+        target: configId,
+        outcome: 'succeeded',
+      })
     })
     onWork()
   }
@@ -205,6 +229,29 @@ export function createSync(parts: SyncParts): Sync {
     if (run === undefined) throw new SyncRefusal({ kind: 'run_not_found', id: runId })
     return run
   }
+
+  const approve: Sync['approve'] = (who, configId, runId) =>
+    changeRun(who, configId, runId, 'sync.run.approve', async (transaction, run, config) => {
+      if (run.status !== 'quarantined') throw notQuarantined(run)
+      const runs = syncRunsIn(transaction)
+      if (!config.enabled) throw new SyncRefusal({ kind: 'disabled', id: run.config_id })
+      const readWith = readProgress(run.progress)?.revision
+      if (readWith !== undefined && readWith !== config.revision)
+        throw new SyncRefusal({ kind: 'outdated', runId })
+      const other = await runs.findActive(run.organization_id, run.config_id)
+      if (other !== undefined)
+        throw new SyncRefusal({
+          kind: 'another_active',
+          runId: other.id,
+          mode: other.mode,
+          isDryRun: other.dry_run,
+        })
+      return runs.approve(run.organization_id, run.id, who.actor.id)
+    }).catch((error: unknown) => {
+      // Another one was queued at the same moment: by now it can be named.
+      if (databaseCode(error) === uniqueViolation) return approve(who, configId, runId)
+      throw error
+    })
 
   return {
     async status(organizationId, configId) {
@@ -248,10 +295,17 @@ export function createSync(parts: SyncParts): Sync {
       return stored.list(organizationId, configId, page)
     },
     cancel: (who, configId, runId) =>
-      changeRun(who, configId, runId, 'sync.run.cancel', async (transaction, run) => {
+      changeRun(who, configId, runId, 'sync.run.cancel', async (transaction, run, config) => {
         const runs = syncRunsIn(transaction)
         if (run.status === 'queued') {
           await dropStage(transaction, run.id)
+          // What was due has been called off, as if it had been done.
+          if (run.reason !== 'request' && run.approved_by === null)
+            await recordSyncEnd(
+              transaction,
+              run.config_id,
+              nextAfter(syncSettingsOf(config.id, config.settings), run.mode, now()),
+            )
           return runs.cancel(run.organization_id, run.id, now())
         }
         if (run.status === 'running') return runs.requestCancel(run.organization_id, run.id)
@@ -262,22 +316,7 @@ export function createSync(parts: SyncParts): Sync {
           wanted: 'queued or running',
         })
       }),
-    approve: (who, configId, runId) =>
-      changeRun(who, configId, runId, 'sync.run.approve', async (transaction, run) => {
-        if (run.status !== 'quarantined') throw notQuarantined(run)
-        const runs = syncRunsIn(transaction)
-        const config = await configsIn(transaction).find(run.organization_id, run.config_id)
-        if (config?.enabled !== true) throw new SyncRefusal({ kind: 'disabled', id: run.config_id })
-        const other = await runs.findActive(run.organization_id, run.config_id)
-        if (other !== undefined)
-          throw new SyncRefusal({
-            kind: 'another_active',
-            runId: other.id,
-            mode: other.mode,
-            isDryRun: other.dry_run,
-          })
-        return runs.approve(run.organization_id, run.id, who.actor.id)
-      }),
+    approve,
     reject: (who, configId, runId) =>
       changeRun(who, configId, runId, 'sync.run.reject', async (transaction, run) => {
         if (run.status !== 'quarantined') throw notQuarantined(run)
@@ -293,6 +332,10 @@ export function createSync(parts: SyncParts): Sync {
     resume: (who, configId) => switchTo(false, who, configId),
   }
 }
+
+/** @see https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const lockNotAvailable = '55P03'
+const uniqueViolation = '23505'
 
 const notQuarantined = ({ id, status }: SyncRunRow) =>
   new SyncRefusal({ kind: 'wrong_status', runId: id, status, wanted: 'quarantined' })

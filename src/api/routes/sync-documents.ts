@@ -1,10 +1,21 @@
 /** Syncs as the API shows them. What is not known is left out. */
+import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { timeOf } from '../../configs/sync-settings.ts'
 import { type EntityKind, entityKinds, entityTypes, kindNumbers } from '../../entities/model.ts'
 import type { SyncRemovalRow, SyncRunRow } from '../../store/sync-runs.ts'
 import type { RunPlan } from '../../sync/plan.ts'
 import type { SyncStatus } from '../../sync/sync.ts'
+
+/** What whoever asks may be shown. */
+export interface Sight {
+  /** People, groups and devices by name and id; otherwise they are counted, and no more is told of them. */
+  readonly ofEntities: boolean
+}
+
+export const sightOf = ({ caller }: Pick<FastifyRequest, 'caller'>): Sight => ({
+  ofEntities: caller?.permissions.has('siem_entities_read') === true,
+})
 
 const time = z.iso.datetime()
 const count = z.int()
@@ -54,13 +65,20 @@ const resultSchema = z.object({
       }),
     )
     .optional()
-    .describe('Some of what would change, of a dry run or one that waits for approval.'),
+    .describe(
+      'Some of what would change, of a dry run or one that waits for approval; shown to whoever has `siem_entities_read` too.',
+    ),
   left_out: z.array(errorDocument).optional().describe('Optional lists that could not be read.'),
   unreadable: z
     .object({
       count,
       named: z.array(
-        z.object({ list: z.string(), kind: z.string(), uid: z.string().optional(), reason: z.string() }),
+        z.object({
+          list: z.string(),
+          kind: z.string(),
+          uid: z.string().optional().describe('Shown to whoever has `siem_entities_read` too.'),
+          reason: z.string(),
+        }),
       ),
     })
     .optional()
@@ -249,8 +267,9 @@ const storedResultSchema = z.object({
   memberships: resultSchema.shape.memberships.catch(undefined),
 })
 
-function resultOf(stored: object): z.infer<typeof resultSchema> {
+function resultOf(stored: object, { ofEntities }: Sight): z.infer<typeof resultSchema> {
   const result = storedResultSchema.safeParse(stored).data ?? {}
+  const { unreadable } = result
   return {
     ...(result.counts && {
       counts: entityKinds.flatMap((kind) =>
@@ -258,17 +277,23 @@ function resultOf(stored: object): z.infer<typeof resultSchema> {
       ),
     }),
     ...(result.held && { held: result.held }),
-    ...(result.sample && {
-      sample: result.sample.map(({ kind, entityId, uid, label, change }) => ({
-        entity_type: entityTypes[kind],
-        entity_id: entityId,
-        uid,
-        name: label,
-        change,
-      })),
-    }),
+    ...(ofEntities &&
+      result.sample && {
+        sample: result.sample.map(({ kind, entityId, uid, label, change }) => ({
+          entity_type: entityTypes[kind],
+          entity_id: entityId,
+          uid,
+          name: label,
+          change,
+        })),
+      }),
     ...(result.leftOut && result.leftOut.length > 0 && { left_out: result.leftOut }),
-    ...(result.unreadable && result.unreadable.count > 0 && { unreadable: result.unreadable }),
+    ...(unreadable &&
+      unreadable.count > 0 && {
+        unreadable: ofEntities
+          ? unreadable
+          : { ...unreadable, named: unreadable.named.map(({ uid: _, ...record }) => record) },
+      }),
     ...(result.memberships && { memberships: result.memberships }),
   }
 }
@@ -280,10 +305,10 @@ const progressSchema = z.object({
 })
 const storedPlanSchema = z.object({ calls: count.optional() })
 
-export function runDocument(row: SyncRunRow, now: Date): RunDocument {
+export function runDocument(row: SyncRunRow, now: Date, sight: Sight): RunDocument {
   const isUnderWay = row.status === 'running'
   const plannedCalls = storedPlanSchema.safeParse(row.plan).data?.calls
-  const result = row.result === null ? undefined : resultOf(row.result)
+  const result = row.result === null ? undefined : resultOf(row.result, sight)
   const elapsedMs =
     row.started_at === null ? undefined : (row.ended_at ?? now).getTime() - row.started_at.getTime()
   return {
@@ -347,7 +372,7 @@ function listsOf({ progress }: SyncRunRow): Record<string, z.infer<typeof listPr
   }
 }
 
-export function statusDocument(status: SyncStatus, now: Date): z.infer<typeof statusSchema> {
+export function statusDocument(status: SyncStatus, now: Date, sight: Sight): z.infer<typeof statusSchema> {
   const { config, settings, state, sightings, budget, active, quarantined } = status
   return {
     id: config.id,
@@ -379,8 +404,8 @@ export function statusDocument(status: SyncStatus, now: Date): z.infer<typeof st
         rate_per_second: ratePerSecond,
         ...(throttledUntil && { throttled_until: throttledUntil.toISOString() }),
       })),
-      ...(active && { active_run: runDocument(active, now) }),
-      ...(quarantined && { quarantined_run: runDocument(quarantined, now) }),
+      ...(active && { active_run: runDocument(active, now, sight) }),
+      ...(quarantined && { quarantined_run: runDocument(quarantined, now, sight) }),
     },
   }
 }

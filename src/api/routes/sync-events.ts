@@ -6,11 +6,13 @@ import { isUnavailable } from '../../store/unavailable.ts'
 import { SyncRefusal } from '../../sync/refusal.ts'
 import { errorLine } from '../error-line.ts'
 import { RequestError } from '../errors.ts'
-import { openEventStream } from '../event-stream.ts'
+import { eventStreamType, openEventStream } from '../event-stream.ts'
 import type { ServerParts } from '../parts.ts'
-import { runDocument } from './sync-documents.ts'
+import { runDocument, sightOf } from './sync-documents.ts'
 
-/** How often it is looked how far a run is, in milliseconds. */
+/** How often it is looked how far a run is, in milliseconds: at first, as small ones are soon over, */
+const firstLookMs = 100
+/** and after twice as long each time, at last. */
 const lookMs = 1_000
 /** Something is sent at least so often, so that nothing between takes the connection for dead, in milliseconds. */
 const keepAliveMs = 15_000
@@ -20,7 +22,12 @@ const rateMs = 10_000
 const maxStreams = 200
 
 export interface RunStreams {
-  /** Answers with events until the run has ended; `read` looks how far it is. @throws RequestError */
+  /**
+   * Answers with events until the run has ended; `read` looks how far it is. Whoever asks for the head alone is told
+   * that there is such a stream, and none is opened.
+   *
+   * @throws RequestError
+   */
   send(request: FastifyRequest, reply: FastifyReply, read: () => Promise<SyncRunRow>): Promise<void>
 }
 
@@ -28,6 +35,11 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
   let open = 0
   return {
     async send(request, reply, read) {
+      if (request.method === 'HEAD') {
+        await read()
+        reply.type(eventStreamType).send('')
+        return
+      }
       if (open >= maxStreams)
         throw new RequestError('unavailable', 'As many runs are watched as the server allows. Try again.')
       open += 1
@@ -39,6 +51,7 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
         throw error
       }
       const events = openEventStream(reply)
+      const sight = sightOf(request)
       const recent: { readonly atMs: number; readonly seen: number }[] = []
       let sent = ''
       let sentAtMs = Number.NEGATIVE_INFINITY
@@ -47,7 +60,7 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
         const atMs = performance.now()
         recent.push({ atMs, seen: run.seen })
         while (atMs - (recent[0]?.atMs ?? atMs) > rateMs) recent.shift()
-        const { attributes } = runDocument(run, new Date())
+        const { attributes } = runDocument(run, new Date(), sight)
         const first = recent[0]
         const seconds = first === undefined ? 0 : (atMs - first.atMs) / 1000
         const progress = {
@@ -73,13 +86,14 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
       }
 
       const follow = async () => {
-        while (events.isOpen() && lifecycle.isReady()) {
+        for (let pauseMs = firstLookMs; events.isOpen() && lifecycle.isReady(); ) {
           tell()
           if (run.status !== 'queued' && run.status !== 'running') {
-            events.send('end', { data: runDocument(run, new Date()) })
+            events.send('end', { data: runDocument(run, new Date(), sight) })
             return
           }
-          await wait(lookMs)
+          await wait(pauseMs)
+          pauseMs = Math.min(pauseMs * 2, lookMs)
           run = await read().catch((error: unknown) => {
             // It is looked again: a database that is away comes back.
             if (isUnavailable(error)) return run

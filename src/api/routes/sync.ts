@@ -4,6 +4,7 @@ import { z } from 'zod'
 import type { Requester } from '../../configs/requester.ts'
 import type { SyncRunRow } from '../../store/sync-runs.ts'
 import { type Refusal, SyncRefusal } from '../../sync/refusal.ts'
+import { type Caller, demandPermission } from '../authentication.ts'
 import { errorSchema, forbidden, RequestError, sendJson } from '../errors.ts'
 import { wantsEvents } from '../event-stream.ts'
 import { echo, notFound, uuidIn } from '../not-found.ts'
@@ -16,6 +17,7 @@ import {
   removalSchema,
   runDocument,
   runSchema,
+  sightOf,
   statusDocument,
   statusSchema,
 } from './sync-documents.ts'
@@ -92,13 +94,15 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
   const { sync } = parts
   const streams = createRunStreams(parts)
   const read = { access: 'integrations_read' } as const
+  /** Who would be removed is nothing but people and what is theirs. */
+  const readEntities = { access: 'siem_entities_read' } as const
   const change = { access: 'manage_integrations', isBodyOptional: true } as const
   const of = `${syncPath}/:config_id` as const
   const sendRun = (reply: FastifyReply, run: SyncRunRow) =>
-    sendJson(reply, JSON.stringify({ data: runDocument(run, new Date()) }))
+    sendJson(reply, JSON.stringify({ data: runDocument(run, new Date(), sightOf(reply.request)) }))
   const sendStatus = async (reply: FastifyReply, organizationId: string, configId: string) => {
     const status = await sync.status(organizationId, configId)
-    sendJson(reply, JSON.stringify({ data: statusDocument(status, new Date()) }))
+    sendJson(reply, JSON.stringify({ data: statusDocument(status, new Date(), sightOf(reply.request)) }))
   }
 
   server.get(
@@ -206,11 +210,11 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
         })
         const page = rows.slice(0, limit)
         const last = rows.length > limit ? page.at(-1) : undefined
-        const now = new Date()
+        const [now, sight] = [new Date(), sightOf(request)]
         sendJson(
           reply,
           JSON.stringify({
-            data: page.map((row) => runDocument(row, now)),
+            data: page.map((row) => runDocument(row, now, sight)),
             meta: { page: { next_token: last === undefined ? '' : tokenOf('run', last.id) } },
           }),
         )
@@ -264,7 +268,7 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
       operationId: 'approveSyncRun',
       summary: 'Have a quarantined sync applied as it stands',
       description:
-        'Entities that another sync has told of since are left as that one knows them. What it comes to is told by the run.',
+        'Takes `siem_entities_read` too, so that whoever approves can see whom it would remove. Entities that another sync has changed since are left as that one knows them. What it comes to is told by the run.',
     },
     reject: {
       operationId: 'rejectSyncRun',
@@ -285,6 +289,8 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
         },
       },
       async (request, reply) => {
+        // Nobody is to let go whom they may not see.
+        if (step === 'approve') demandPermission(callerOf(request), readEntities.access)
         await answering(request, async (who) => {
           const { configId, runId } = runIdsIn(request.params)
           sendRun(reply, await sync[step](who, configId, runId))
@@ -297,11 +303,12 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
   server.get(
     `${of}/runs/:run_id/removals`,
     {
-      config: read,
+      config: readEntities,
       schema: {
         tags,
         operationId: 'listSyncRemovals',
         summary: 'List what a quarantined sync would remove',
+        description: 'Takes the permission `siem_entities_read`, and no other.',
         params: runParams,
         querystring: pageQuery,
         response: {
@@ -380,19 +387,22 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
   }
 }
 
+function callerOf({ caller }: FastifyRequest): Caller {
+  if (caller === null) throw forbidden()
+  return caller
+}
+
 /** Does the work for the caller, and answers what is refused. */
 async function answering(
   request: FastifyRequest,
   work: (who: Pick<Requester, 'organization' | 'actor'>) => Promise<void>,
 ): Promise<void> {
-  const { caller } = request
-  if (caller === null) throw forbidden()
-  const { organization } = caller
+  const { id, organization } = callerOf(request)
   try {
     await work({
       organization,
       actor: {
-        id: caller.id,
+        id,
         organizationId: organization.id,
         address: request.ip,
         requestId: request.id,
@@ -438,6 +448,12 @@ function answerTo(refusal: Refusal): RequestError {
       return invalid(
         `The run ${refusal.runId} (${refusal.mode}${refusal.isDryRun ? ', dry' : ''}) is queued or under way. Wait for its end, or cancel it.`,
       )
+    case 'outdated':
+      return invalid(
+        `The run ${refusal.runId} was read with other credentials, or of another domain, than the configuration has now. Run a full sync; if it would remove as much, it will ask for approval.`,
+      )
+    case 'being_applied':
+      return invalid(`The run ${refusal.runId} is being applied just now. See how it ends.`)
     case 'wrong_status':
       return invalid(
         `The run ${refusal.runId} is ${refusal.status}; this takes one that is ${refusal.wanted}.`,
