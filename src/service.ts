@@ -11,6 +11,7 @@ import { type Config, ConfigError } from './config.ts'
 import { createConfigs } from './configs/configs.ts'
 import { openConfig } from './configs/opened.ts'
 import { syncSettingsOf } from './configs/sync-settings.ts'
+
 import { announceStateChange } from './jobs/announcements.ts'
 import { type Jobs, startJobs } from './jobs/jobs.ts'
 import { createSchedule } from './jobs/schedule.ts'
@@ -30,6 +31,7 @@ import { createRateWindows } from './store/rate-windows.ts'
 import { openVault } from './store/vault-keys.ts'
 import { createAccounts } from './sync/accounts.ts'
 import { createBudgets, notingValidations } from './sync/budget.ts'
+import { keepHeapSmall } from './sync/heap.ts'
 import type { RunParts } from './sync/parts.ts'
 import { performRun } from './sync/perform.ts'
 import { runMetrics } from './sync/run-metrics.ts'
@@ -85,6 +87,7 @@ const cutOffMs = 9_000
  */
 export async function startService(options: ServiceOptions): Promise<RunningService> {
   const { dataDir, config } = options
+  keepHeapSmall()
   const log = options.log ?? createLog(config.logLevel)
   const sources = options.sources ?? createSources({ customDomains: config.customDomains })
   // Before the database: what is wrong with the settings is told without one being made.

@@ -17,7 +17,6 @@ import type { Schema, SyncMode } from '../store/schema.ts'
 import { dropStage, RunCancelled, RunLost, StageLost } from '../store/sync-stage.ts'
 import { applyRun, Outdated } from './apply.ts'
 import { failureOf, type RunError, type SyncCause, SyncFailure } from './failures.ts'
-import { keepHeapSmall } from './heap.ts'
 import { defaultPace } from './pace.ts'
 import type { RunEnd, RunOptions, RunParts } from './parts.ts'
 import { planRun } from './plan.ts'
@@ -42,12 +41,7 @@ export async function performRun(parts: RunParts, runId: string, options: RunOpt
   const { database, now } = parts
   const run = await claimRun(database, runId, now())
   if (run === undefined) return { kind: 'lost' }
-  const release = keepHeapSmall()
-  try {
-    return await new Performance(parts, run, options).toItsEnd()
-  } finally {
-    release()
-  }
+  return new Performance(parts, run, options).toItsEnd()
 }
 
 class Performance {
