@@ -13,6 +13,7 @@ import { searchEntities } from '../src/entities/search.ts'
 import { type RunningService, startService } from '../src/service.ts'
 import { findById } from '../src/store/entity-keys.ts'
 import { createKey } from '../src/store/keys.ts'
+import { isPrepared } from '../src/store/prepared.ts'
 import { createSightings } from '../src/store/sightings.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { answerQuestions } from './child.ts'
@@ -96,11 +97,12 @@ const answers = {
         get: (target, name) =>
           name === 'executeQuery'
             ? async (statement: CompiledQuery) => {
-                const { rows } = await target.executeQuery<{ 'QUERY PLAN': readonly [{ Plan: PlanNode }] }>({
-                  ...statement,
-                  sql: `explain (format json) ${statement.sql}`,
-                })
-                for (const scan of scansIn(rows[0]?.['QUERY PLAN'][0].Plan)) scans.add(scan)
+                for (const explained of explanationsOf(statement)) {
+                  const { rows } = await target.executeQuery<{ 'QUERY PLAN': readonly [{ Plan: PlanNode }] }>(
+                    explained,
+                  )
+                  for (const scan of scansIn(rows[0]?.['QUERY PLAN'][0].Plan)) scans.add(scan)
+                }
                 return target.executeQuery(statement)
               }
             : Reflect.get(target, name),
@@ -112,6 +114,14 @@ const answers = {
   },
 }
 export type LookupAnswers = typeof answers
+
+/** Of a statement that is prepared the plan for whatever values, too. */
+function explanationsOf(statement: CompiledQuery): readonly CompiledQuery[] {
+  const explained = { ...statement, sql: `explain (format json) ${statement.sql}` }
+  if (!isPrepared(statement.sql)) return [explained]
+  const sql = `explain (format json, generic_plan) ${statement.sql}`
+  return [explained, { ...statement, sql, parameters: [] }]
+}
 
 interface PlanNode {
   readonly 'Node Type': string

@@ -7,7 +7,7 @@ import { beforeAll } from '../store/entity-search.ts'
 import type { Schema } from '../store/schema.ts'
 import { type EntityKind, kindNumbers } from './model.ts'
 import { inventoryEvent, managementEvent, type OcsfSubject } from './ocsf.ts'
-import { attributesText, entityText, kindOfNumber } from './rendering.ts'
+import { attributesText, entityText, kindOfNumber, timeText } from './rendering.ts'
 
 type Query = Kysely<Schema>
 
@@ -35,7 +35,7 @@ export async function* exportedLines(
   if (at === undefined) return undefined
   const line = (row: RevisionRow) =>
     format === 'ocsf'
-      ? JSON.stringify(inventoryEvent(subjectOf(row, moment.ms), row.last_seen_at.getTime()))
+      ? JSON.stringify(inventoryEvent(subjectOf(row, moment.ms), Date.parse(timeText(row.last_seen_at))))
       : entityText([row], moment.ms)
   for (const kind of kinds) {
     let afterId = beforeAll

@@ -40,7 +40,8 @@ export async function lookUpPrincipals(
     organizationId,
     kind: kindNumbers[kind],
     keys,
-    terms: keys.map((key) => termsNaming(kind, key, prefix)),
+    plainTerms: namingFields[kind].map((field) => `'${prefix}${field}:%1$s'`).join(' | '),
+    terms: keys.map((key) => (isPlain(key) ? null : termsNaming(kind, key, prefix))),
     at,
     limit: mostEntitiesOfName,
     withRaw,
@@ -56,12 +57,14 @@ export async function lookUpPrincipals(
 const keyOf = (principal: string) =>
   /^[!-~]{1,200}$/.test(principal) ? principal.toLowerCase() : fold(principal)
 
+/** Whether a key is one word without a quote or backslash: in quotes, it stands for itself in a tsquery. */
+const isPlain = (key: string) => /^[!-&(-[\]-~]*$/.test(key)
+
 /** A tsquery for the terms that an exact name stands in. */
 function termsNaming(kind: EntityKind, key: string, prefix: string): string {
-  const fields = namingFields[kind]
-  if (/^[!-&(-[\]-~]*$/.test(key)) return fields.map((field) => `'${prefix}${field}:${key}'`).join(' | ')
   const value = { value: key, isPrefix: false }
-  return tsqueryOf(anyOf(fields.map((field) => fieldFormula(queryFields[field], value))), prefix)
+  const formulas = namingFields[kind].map((field) => fieldFormula(queryFields[field], value))
+  return tsqueryOf(anyOf(formulas), prefix)
 }
 
 export interface Related {

@@ -65,8 +65,12 @@ function membersUntil(activity: string, momentMs: number): string {
   return text === '{}' ? '' : `,${members(text)}`
 }
 
+/** RFC 3339, to the millisecond, of a time as a row has it. */
+export const timeText = (time: string) =>
+  `${time.slice(0, 10)}T${time.slice(11, 19)}.${time.slice(20, 23).padEnd(3, '0')}Z`
+
 export const revisionText = (row: RevisionRow, momentMs: number) =>
-  `{"attributes":${attributesText(row, momentMs)},"first_seen_at":"${row.first_seen_at.toISOString()}","last_seen_at":"${row.last_seen_at.toISOString()}"}`
+  `{"attributes":${attributesText(row, momentMs)},"first_seen_at":"${timeText(row.first_seen_at)}","last_seen_at":"${timeText(row.last_seen_at)}"}`
 
 /** An entity from its revisions, which are in the order of time. */
 export function entityText(revisions: readonly [RevisionRow, ...RevisionRow[]], momentMs: number): string {

@@ -12,6 +12,7 @@ import pg from 'pg'
 import { StoreClient } from './client.ts'
 import { openEmbeddedPostgres } from './embedded-postgres.ts'
 import { migrate } from './migrate.ts'
+import { createPreparation } from './prepared.ts'
 import type { Schema } from './schema.ts'
 import {
   DatabaseUnavailable,
@@ -95,7 +96,8 @@ export async function connect(options: DatabaseOptions): Promise<Database> {
   const open = new Set<pg.PoolClient>()
   pool.on('connect', (client) => open.add(client))
   pool.on('remove', (client) => open.delete(client))
-  const query = kyselyOn(pool)
+  // What is prepared belongs to a session, and a pooler may stand before a database that is not ours.
+  const query = kyselyOn(pool, embedded && createPreparation())
   let closing: Promise<void> | undefined
   return {
     kind: embedded === undefined ? 'external' : 'embedded',
@@ -148,11 +150,15 @@ export async function withLongStatements<T>(
   }
 }
 
-const kyselyOn = (pool: pg.Pool) =>
-  new Kysely<Schema>({ dialect: new PostgresDialect({ pool: honest(pool) }) })
+const kyselyOn = (pool: pg.Pool, nameOf?: ReturnType<typeof createPreparation>) =>
+  new Kysely<Schema>({ dialect: new PostgresDialect({ pool: honest(pool, nameOf) }) })
 
-/** The pool as Kysely sees it: errors are told apart, and a connection that failed once is not used again. */
-function honest(pool: pg.Pool): PostgresPool {
+/**
+ * The pool as Kysely sees it: errors are told apart, and a connection that failed once is not used again.
+ *
+ * @param nameOf under which name a statement is prepared; none is without it
+ */
+function honest(pool: pg.Pool, nameOf?: ReturnType<typeof createPreparation>): PostgresPool {
   return {
     options: pool.options,
     async connect() {
@@ -165,7 +171,8 @@ function honest(pool: pg.Pool): PostgresPool {
           // What is asked of it after a failure, a rollback, would wait for what does not come.
           if (broken !== undefined) throw broken
           try {
-            return await client.query(text, values)
+            const name = await nameOf?.(text, (asked) => client.query(asked))
+            return await client.query(name === undefined ? { text, values } : { name, text, values })
           } catch (error) {
             const code = databaseCode(error)
             const told = isUnavailable(error) && !isConflict(code) ? unavailable(error) : error

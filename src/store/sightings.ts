@@ -1,10 +1,10 @@
 /** When the entities of configurations were seen last, known for a second. */
 import type { Kysely } from 'kysely'
-import { rowsOf } from './entity-rows.ts'
+import { momentText, rowsOf } from './entity-rows.ts'
 import type { Schema } from './schema.ts'
 
-/** Of a configuration and a kind; undefined where it never was synchronised. */
-export type SeenAt = (configId: string, kind: number) => Date | undefined
+/** Of a configuration and a kind, as `momentText`; undefined where it never was synchronised. */
+export type SeenAt = (configId: string, kind: number) => string | undefined
 
 export interface Sightings {
   of(organizationId: string): Promise<SeenAt>
@@ -32,9 +32,9 @@ export function createSightings(query: Kysely<Schema>): Sightings {
 }
 
 async function readSightings(query: Kysely<Schema>, organizationId: string): Promise<SeenAt> {
-  const rows = await rowsOf<{ readonly config_id: string; readonly kind: number; readonly seen_at: Date }>(
+  const rows = await rowsOf<{ readonly config_id: string; readonly kind: number; readonly seen_at: string }>(
     query,
-    `select s.config_id, s.kind, s.seen_at
+    `select s.config_id, s.kind, ${momentText('s.seen_at')} as seen_at
     from integration_configs c join entity_sightings s on s.config_id = c.id where c.organization_id = $1`,
     [organizationId],
   )

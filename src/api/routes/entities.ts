@@ -7,8 +7,10 @@ import { pageToken } from '../../entities/page-token.ts'
 import { entityText, kindOfNumber, revisionText } from '../../entities/rendering.ts'
 import { resolve } from '../../entities/search.ts'
 import { findById } from '../../store/entity-keys.ts'
+import type { RevisionRow } from '../../store/entity-rows.ts'
 import { createSightings } from '../../store/sightings.ts'
 import { errorSchema, sendJson } from '../errors.ts'
+import { sendJsonPieces } from '../json-pieces.ts'
 import type { ServerParts } from '../parts.ts'
 import type { Server } from '../server.ts'
 import { entityNotFound, entitySchema, readEntityId } from './entity-context.ts'
@@ -115,6 +117,20 @@ const differencesSchema = z
   })
   .meta({ id: 'EntityDifferencesResponse' })
 
+/** The answer to a look-up in pieces: what was found of each principal, in their order. */
+function lookUpPieces(
+  principals: readonly string[],
+  found: readonly (readonly RevisionRow[])[],
+  { at, ms }: { readonly at: string; readonly ms: number },
+): readonly string[] {
+  const results = principals.map((principal, place) => {
+    const entities = (found[place] ?? []).map((row) => entityText([row], ms)).join(',')
+    return `${place === 0 ? '' : ','}{"type":"entity_lookup_result","attributes":{"principal":${JSON.stringify(principal)},"entities":[${entities}]}}`
+  })
+  const unknown = principals.filter((_, place) => found[place]?.length === 0)
+  return ['{"data":[', ...results, `],"meta":{"as_of":"${at}","unknown":${JSON.stringify(unknown)}}}`]
+}
+
 export function entityRoutes(server: Server, parts: ServerParts): void {
   const { query: db } = parts.database
   const { now } = parts.validation.tools
@@ -144,15 +160,7 @@ export function entityRoutes(server: Server, parts: ServerParts): void {
         at,
         withRaw: wantsRaw(request.query.include),
       })
-      const results = principals.map((principal, place) => {
-        const entities = (found[place] ?? []).map((row) => entityText([row], ms)).join(',')
-        return `{"type":"entity_lookup_result","attributes":{"principal":${JSON.stringify(principal)},"entities":[${entities}]}}`
-      })
-      const unknown = principals.filter((_, place) => found[place]?.length === 0)
-      sendJson(
-        reply,
-        `{"data":[${results.join(',')}],"meta":{"as_of":"${at}","unknown":${JSON.stringify(unknown)}}}`,
-      )
+      sendJsonPieces(reply, lookUpPieces(principals, found, { at, ms }))
       return reply
     },
   )
