@@ -86,8 +86,16 @@ const cutOffMs = 9_000
  * DatabaseUnavailable or EmbeddedPostgresError for the database, and what listening throws
  */
 export async function startService(options: ServiceOptions): Promise<RunningService> {
+  const letHeapGrow = keepHeapSmall()
+  try {
+    return await start(options)
+  } finally {
+    letHeapGrow()
+  }
+}
+
+async function start(options: ServiceOptions): Promise<RunningService> {
   const { dataDir, config } = options
-  keepHeapSmall()
   const log = options.log ?? createLog(config.logLevel)
   const sources = options.sources ?? createSources({ customDomains: config.customDomains })
   // Before the database: what is wrong with the settings is told without one being made.

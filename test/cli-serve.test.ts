@@ -62,7 +62,7 @@ async function serverWithOpenRequest(t: TestContext) {
       },
     }),
   })
-  await t.waitFor(() => assert.notDeepEqual(sandbox.requests(), []))
+  await t.waitFor(() => assert.notDeepEqual(sandbox.requests(), []), { timeout: 30_000 })
   return { command, answer }
 }
 

@@ -1,14 +1,30 @@
 /** How much memory the process takes for garbage. */
 import { setFlagsFromString } from 'node:v8'
 
+let holders = 0
+
 /**
  * Reading lists makes much short-lived data, for which V8 by default takes hundreds of megabytes rather than collect
- * it. From now on old space is collected once it has grown by a third. How large new space may become is settled when
- * Node starts: bin/credence.js and the npm scripts ask for 8 MiB a half, where it would be 32.
+ * it. As long as anybody holds the heap small, old space is collected once it has grown by a third; validations would
+ * take a third more processor time with that. How far it may grow is settled by each collection for the next one, so
+ * that a server holds it while it starts, too.
  *
+ * How large new space may become is settled when Node starts: bin/credence.js and the npm scripts ask for 8 MiB a half,
+ * where it would be 32.
+ *
+ * @returns to be called when it may grow again
  * @see https://nodejs.org/api/v8.html#v8setflagsfromstringflags
  * @see https://nodejs.org/api/cli.html#--max-semi-space-sizesize-in-mib
  */
-export function keepHeapSmall(): void {
+export function keepHeapSmall(): () => void {
+  holders += 1
   setFlagsFromString('--heap-growing-percent=33')
+  let isOver = false
+  return () => {
+    if (isOver) return
+    isOver = true
+    holders -= 1
+    // V8's own way.
+    if (holders === 0) setFlagsFromString('--heap-growing-percent=0')
+  }
 }

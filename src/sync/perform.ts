@@ -17,6 +17,7 @@ import type { Schema, SyncMode } from '../store/schema.ts'
 import { dropStage, RunCancelled, RunLost, StageLost } from '../store/sync-stage.ts'
 import { applyRun, Outdated } from './apply.ts'
 import { failureOf, type RunError, type SyncCause, SyncFailure } from './failures.ts'
+import { keepHeapSmall } from './heap.ts'
 import { defaultPace } from './pace.ts'
 import type { RunEnd, RunOptions, RunParts } from './parts.ts'
 import { planRun } from './plan.ts'
@@ -41,7 +42,12 @@ export async function performRun(parts: RunParts, runId: string, options: RunOpt
   const { database, now } = parts
   const run = await claimRun(database, runId, now())
   if (run === undefined) return { kind: 'lost' }
-  return new Performance(parts, run, options).toItsEnd()
+  const letGrow = keepHeapSmall()
+  try {
+    return await new Performance(parts, run, options).toItsEnd()
+  } finally {
+    letGrow()
+  }
 }
 
 class Performance {
