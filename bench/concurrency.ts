@@ -8,9 +8,9 @@ import { median, percentile } from './statistics.ts'
 const atOnce = 200
 /** What each request to a provider takes, in milliseconds; the same for one and for many. */
 const latencyMs = 100
-const runs = 9
+const runs = 11
 /** Rounds of each kind before any is measured: a server that runs is meant, and not one whose code is not compiled yet. */
-const warmUpRounds = 8
+const warmUpRounds = 12
 const singleRuns = 9
 
 /** At most this many times as long as a single one, for 99 of 100. */

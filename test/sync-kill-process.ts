@@ -1,7 +1,7 @@
 /** A process that performs a run of a world and ends itself, as by `kill -9`, where it is told to. Not a test. */
 import { openDatabase } from '../src/store/database.ts'
 import { performRun } from '../src/sync/perform.ts'
-import { createWorld, directoryOf, partsOf } from './sync-world.ts'
+import { createWorld, directoryOf, partsOf, quick } from './sync-world.ts'
 
 interface Client {
   query(...given: unknown[]): unknown
@@ -39,7 +39,9 @@ if (what === 'commit') {
     return client
   }) as never
 }
-const end = await performRun(partsOf(database, world), runId, {
+// A page waits until it is committed, so that there are commits to end at.
+const parts = partsOf(database, world, { pace: { ...quick, rowsWaiting: 1 } })
+const end = await performRun(parts, runId, {
   signal: new AbortController().signal,
   attemptsBefore: 0,
 })

@@ -97,6 +97,17 @@ test('after a merge nothing waits to be sorted into the index of terms', async (
   assert.deepEqual(rows, [{ pages: 0 }])
 })
 
+test('after a large merge, plans know how much there is', async () => {
+  const counted = async () => {
+    const { rows } = await sql<{ rows: number }>`
+      select reltuples::int as rows from pg_class where oid = 'entity_keys'::regclass`.execute(database.query)
+    return rows[0]?.rows ?? 0
+  }
+  const before = await counted()
+  await synced({ entities: Array.from({ length: 5_000 }, (_, at) => user(`many${at}`)) })
+  assert.ok((await counted()) >= Math.max(before, 0) + 10_000, 'an id and a user name each')
+})
+
 test('a change ends the revision and begins another at the same moment', async () => {
   const owner = await synced({ entities: [user('u1'), user('u2')] })
   const [sighting] = await sightingsOf(owner)

@@ -1,6 +1,6 @@
 /** Turns what a run has staged into revisions: exact, minimal, and all of it or nothing. */
 import { sql, type Transaction } from 'kysely'
-import type { EntityKind, FactName } from '../entities/model.ts'
+import { type EntityKind, entityKinds, type FactName } from '../entities/model.ts'
 import { byKind } from './by-kind.ts'
 import { told } from './client-transaction.ts'
 import { type Database, inTransaction, withLongStatements } from './database.ts'
@@ -80,7 +80,10 @@ export async function merge(database: Database, what: Merge): Promise<MergeResul
   return await withLongStatements(database, async (query) => {
     const result = await inTransaction({ query }, (transaction) => mergeWithin(transaction, what))
     // The run has ended with the merge: what is left to tidy must not fail it.
-    if (result.kind === 'merged') await tidyTerms.execute(query).catch(() => undefined)
+    if (result.kind === 'merged') {
+      await tidyTerms.execute(query).catch(() => undefined)
+      if (newRevisions(result) >= manyRevisions) await retakeStatistics.execute(query).catch(() => undefined)
+    }
     return result
   }).catch((error: unknown) => {
     throw told(error)
@@ -95,6 +98,17 @@ export async function merge(database: Database, what: Merge): Promise<MergeResul
 const tidyTerms = sql`
   select gin_clean_pending_list(oid) from pg_class
   where oid = 'entity_revisions_terms'::regclass and pg_has_role(relowner, 'usage')`
+
+/** From so many on, plans are made anew at once, and not when autovacuum comes by. */
+const manyRevisions = 5_000
+
+const newRevisions = ({ counts }: MergeResult) =>
+  entityKinds.reduce((sum, kind) => sum + counts[kind].added + counts[kind].changed, 0)
+
+/** Of what plans are chosen by; documents and terms would take seconds. */
+const retakeStatistics = sql`
+  analyze entity_revisions (organization_id, kind, entity_id, first_seen_at, ended_at, config_id, opened_in, closed_in),
+    entity_keys`
 
 async function mergeWithin(transaction: Transaction<Schema>, what: Merge): Promise<MergeResult> {
   const { run } = what

@@ -81,8 +81,10 @@ async function readFull(what: Everything, parts: ReadingParts): Promise<void> {
     }
   })
   const reading = readLists(parts, lists)
+  // Who may be asked for memberships has to be known; where groups alone are asked, people are read meanwhile.
+  const owners = reader.memberships.map(({ by }) => by)
   const ownerLists = lists
-    .filter(({ kinds }) => kinds.includes('identity') || kinds.includes('group'))
+    .filter(({ kinds }) => kinds.some((kind) => owners.some((owner) => owner === kind)))
     .map(({ name }) => name)
   await Promise.all([reading.ended, reading.endOf(ownerLists).then(() => readMemberships(what, parts))])
 }

@@ -47,9 +47,17 @@ const hiddenOf = (secrets: readonly string[]): readonly Hidden[] =>
     .filter((secret) => secret.length >= shortestSecret)
     .map((secret) => ({ secret, longestWord: longestWordIn(secret) }))
 
-/** Characters of the longest part without white space. A text holds nothing with a longer one than its own. */
-const longestWordIn = (text: string) =>
-  text.split(/\s+/).reduce((longest, word) => Math.max(longest, word.length), 0)
+/** Characters of the longest part without a blank. A text holds nothing with a longer one than its own. */
+function longestWordIn(text: string): number {
+  let longest = 0
+  for (let from = 0; from <= text.length; ) {
+    const blank = text.indexOf(' ', from)
+    const end = blank === -1 ? text.length : blank
+    longest = Math.max(longest, end - from)
+    from = end + 1
+  }
+  return longest
+}
 
 /** The spellings that a text with words of `length` characters may hold, longest first. */
 const spellingsUpTo = (length: number, hidden: readonly Hidden[]): readonly string[] =>
