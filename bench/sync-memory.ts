@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { generateVaultKey } from '../src/vault/keys.ts'
 import { type Benchmark, measured } from './benchmark.ts'
-import { serverOptions, startChild } from './child.ts'
+import { serverEnvironment, serverOptions, startChild } from './child.ts'
 import type { LargeProvider, LargeProviderAnswers } from './large-provider-process.ts'
 import { type Address, firstSync } from './sync-client.ts'
 
@@ -27,6 +27,7 @@ async function serve({ endpoints }: LargeProvider) {
   writeFileSync(endpointsFile, JSON.stringify(endpoints))
   const options = {
     env: {
+      ...serverEnvironment,
       PATH: process.env.PATH,
       CREDENCE_ENDPOINTS: endpointsFile,
       CREDENCE_VAULT_KEY: generateVaultKey(),
