@@ -11,6 +11,7 @@ import { parseQuery } from '../src/entities/query-parser.ts'
 import { recentEntities } from '../src/entities/recent.ts'
 import { searchEntities } from '../src/entities/search.ts'
 import { type RunningService, startService } from '../src/service.ts'
+import type { Connection } from '../src/store/embedded-postgres.ts'
 import { findById } from '../src/store/entity-keys.ts'
 import { createKey } from '../src/store/keys.ts'
 import { isPrepared } from '../src/store/prepared.ts'
@@ -18,7 +19,7 @@ import { createSightings } from '../src/store/sightings.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { answerQuestions } from './child.ts'
 import { loadDirectory } from './lookup-rows.ts'
-import { type Connection, connectionOf, unhindered } from './server-setup.ts'
+import { connectionOf, unhindered } from './server-setup.ts'
 
 export interface LookupAddress {
   readonly url: string

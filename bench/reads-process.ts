@@ -3,9 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type RunningService, startService } from '../src/service.ts'
+import type { Connection } from '../src/store/embedded-postgres.ts'
 import { createKey } from '../src/store/keys.ts'
 import { answerQuestions } from './child.ts'
-import { type Connection, connectionOf, unhindered } from './server-setup.ts'
+import { connectionOf, unhindered } from './server-setup.ts'
 
 export interface ReadsAddress {
   readonly url: string

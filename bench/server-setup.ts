@@ -1,6 +1,7 @@
 /** The server as benchmarks set it up, and how others reach its database. */
 import { type Config, defaultConfig } from '../src/config.ts'
 import type { Database } from '../src/store/database.ts'
+import type { Connection } from '../src/store/embedded-postgres.ts'
 import { generateVaultKey } from '../src/vault/keys.ts'
 
 /** High enough to be out of the way: what is measured is not the limiting. */
@@ -19,14 +20,6 @@ export const unhindered = (): Config => ({
     unprovenAttempts: unlimited,
   },
 })
-
-export interface Connection {
-  readonly host: string
-  readonly port: number
-  readonly user: string
-  readonly password: string
-  readonly database: string
-}
 
 export function connectionOf({ connection }: Pick<Database, 'connection'>): Connection {
   const { host = '', port = 0, user = '', password, database = '' } = connection

@@ -35,7 +35,7 @@ export async function lookUpPrincipals(
 ): Promise<readonly (readonly RevisionRow[])[]> {
   const { organizationId, kind, principals, at, withRaw } = wanted
   const prefix = termPrefix(organizationId)
-  const keys = principals.map(keyOf)
+  const keys = principals.map(fold)
   const rows = await findByKeys(query, {
     organizationId,
     kind: kindNumbers[kind],
@@ -52,10 +52,6 @@ export async function lookUpPrincipals(
     if (entities.length > 1) entities.sort((a, b) => (a.entity_id < b.entity_id ? -1 : 1))
   return found
 }
-
-/** As keys are written. Thousands of them are plain enough to be spared the whole of `fold`. */
-const keyOf = (principal: string) =>
-  /^[!-~]{1,200}$/.test(principal) ? principal.toLowerCase() : fold(principal)
 
 /** Whether a key is one word without a quote or backslash: in quotes, it stands for itself in a tsquery. */
 const isPlain = (key: string) => /^[!-&(-[\]-~]*$/.test(key)

@@ -32,8 +32,7 @@ export function termsOf(entity: Entity, source: string): string[] {
     case 'device':
       tellOfDevice(entity.attributes, whole, words)
   }
-  const all = [...terms]
-  return all.length > mostTerms ? all.slice(0, mostTerms) : all
+  return [...terms].slice(0, mostTerms)
 }
 
 /** Fields of the terms that facts, groups and activity give an entity; `termsOf` makes none of them. */
@@ -146,8 +145,7 @@ function tellOfDevice(device: DeviceAttributes, whole: Tell, words: Tell): void 
 
 function wordsOf(value: string): readonly string[] {
   const folded = fold(value)
-  if (!folded.includes(' ')) return folded === '' ? [] : [folded]
-  return folded.split(' ').filter((word) => word !== '')
+  return folded === '' ? [] : folded.split(' ')
 }
 
 const addressesOf = ({

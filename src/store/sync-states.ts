@@ -25,12 +25,7 @@ export async function hastenFirst(
   configId: string,
   at: Date,
 ): Promise<void> {
-  await transaction
-    .updateTable('sync_states')
-    .set({ next_full_at: sql<Date>`least(next_full_at, ${at})` })
-    .where('config_id', '=', configId)
-    .where('complete_at', 'is', null)
-    .execute()
+  await hastenFull(transaction, configId, at).where('complete_at', 'is', null).execute()
 }
 
 /** Has everything read anew soon: what was known was read with other credentials, or elsewhere. */
@@ -39,12 +34,15 @@ export async function syncWhollyAt(
   configId: string,
   at: Date,
 ): Promise<void> {
-  await transaction
+  await hastenFull(transaction, configId, at).execute()
+}
+
+/** A full run that is due later is due then. */
+const hastenFull = (transaction: Transaction<Schema>, configId: string, at: Date) =>
+  transaction
     .updateTable('sync_states')
     .set({ next_full_at: sql<Date>`least(next_full_at, ${at})` })
     .where('config_id', '=', configId)
-    .execute()
-}
 
 /** Times that another schedule gives; where none was planned, none is. */
 export async function reschedule(

@@ -12,17 +12,14 @@ let holders = 0
  * How large new space may become is settled when Node starts: bin/credence.js and the npm scripts ask for 8 MiB a half,
  * where it would be 32.
  *
- * @returns to be called when it may grow again
+ * @returns to be called once, when it may grow again
  * @see https://nodejs.org/api/v8.html#v8setflagsfromstringflags
  * @see https://nodejs.org/api/cli.html#--max-semi-space-sizesize-in-mib
  */
 export function keepHeapSmall(): () => void {
   holders += 1
   setFlagsFromString('--heap-growing-percent=33')
-  let isOver = false
   return () => {
-    if (isOver) return
-    isOver = true
     holders -= 1
     // V8's own way.
     if (holders === 0) setFlagsFromString('--heap-growing-percent=0')

@@ -2,18 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Stage, StagedPage } from '../store/sync-stage.ts'
+import type { Stage } from '../store/sync-stage.ts'
 import { newProgress } from './progress.ts'
 import { createRecorder, type Totals } from './recorder.ts'
-
-const empty: StagedPage = {
-  entities: [],
-  memberships: [],
-  facts: [],
-  activities: [],
-  removed: [],
-  changedGroups: [],
-}
+import { emptyPage } from './staging.ts'
 
 /** Pages of ten rows; what is not hurried waits for longer than a test takes, unless said otherwise. */
 function begin({ pages = 0, lookMs = 60_000 }: { readonly pages?: number; readonly lookMs?: number } = {}) {
@@ -41,7 +33,7 @@ function begin({ pages = 0, lookMs = 60_000 }: { readonly pages?: number; readon
     async add(count: number) {
       for (let n = 0; n < count; n += 1) {
         use.calls += 1
-        await recorder.add({ page: empty, rows: 10 }, (progress) => progress)
+        await recorder.add({ page: emptyPage, rows: 10 }, (progress) => progress)
       }
     },
     async committed(count: number) {

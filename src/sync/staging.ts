@@ -84,17 +84,19 @@ export async function stagePage(owner: Owner, page: Page, { list, kinds, told }:
   }
 }
 
+/** Tells nothing. */
+export const emptyPage: StagedPage = {
+  entities: [],
+  memberships: [],
+  facts: [],
+  activities: [],
+  removed: [],
+  changedGroups: [],
+}
+
 /** Nothing was told of it: what is known stays. */
 export const unreadPage = (kept: { readonly kind: EntityKind; readonly uid: string }) => ({
-  page: {
-    entities: [],
-    memberships: [],
-    facts: [],
-    activities: [],
-    removed: [],
-    changedGroups: [],
-    kept: [kept],
-  },
+  page: { ...emptyPage, kept: [kept] },
   rows: 0,
   isUnread: true,
 })

@@ -16,6 +16,7 @@ import type { Server } from '../server.ts'
 import { entityNotFound, entitySchema, readEntityId } from './entity-context.ts'
 import { entityLineRoutes } from './entity-lines.ts'
 import {
+  access,
   asOfSchema,
   entitiesPath,
   includeRawSchema,
@@ -30,6 +31,7 @@ import {
   readPlace,
   readQuery,
   readStretch,
+  refusals,
   typeSchema,
   wantsRaw,
 } from './entity-requests.ts'
@@ -44,8 +46,6 @@ const defaultDifferences = 100
 const maxDifferences = 1_000
 
 const tags = ['Credence']
-const access = 'siem_entities_read'
-const refusals = { 400: errorSchema, 403: errorSchema, 429: errorSchema, 503: errorSchema }
 
 const principalSchema = z
   .string(expecting('a text'))

@@ -12,6 +12,7 @@ import { echo, notFound, uuidIn } from '../not-found.ts'
 import type { ServerParts } from '../parts.ts'
 import type { Server } from '../server.ts'
 import {
+  access,
   anyTypeSchema,
   asOfSchema,
   fromSchema,
@@ -26,6 +27,7 @@ import {
   readPlace,
   readQuery,
   readTime,
+  refusals,
   toSchema,
   typeSchema,
   wantsRaw,
@@ -71,7 +73,6 @@ const pageSchema = z
   .meta({ id: 'EntityContextResponse' })
 
 const tags = ['Security Monitoring']
-const refusals = { 400: errorSchema, 403: errorSchema, 429: errorSchema, 503: errorSchema }
 
 export function entityContextRoutes(
   server: Server,
@@ -83,7 +84,7 @@ export function entityContextRoutes(
   server.get(
     entityContextPath,
     {
-      config: { access: 'siem_entities_read' },
+      config: { access },
       schema: {
         tags,
         operationId: 'getEntityContext',
@@ -140,7 +141,7 @@ export function entityContextRoutes(
   server.get(
     `${entityContextPath}/recently_updated`,
     {
-      config: { access: 'siem_entities_read' },
+      config: { access },
       schema: {
         tags,
         operationId: 'getEntityContextRecentlyUpdated',
@@ -185,7 +186,7 @@ export function entityContextRoutes(
   server.get(
     `${entityContextPath}/:id`,
     {
-      config: { access: 'siem_entities_read' },
+      config: { access },
       schema: {
         tags,
         operationId: 'getSingleEntityContext',

@@ -11,10 +11,11 @@ import {
   readCursor,
 } from '../../entities/feeds.ts'
 import { errorLine } from '../error-line.ts'
-import { errorSchema, RequestError } from '../errors.ts'
+import { RequestError } from '../errors.ts'
 import type { ServerParts } from '../parts.ts'
 import type { Server } from '../server.ts'
 import {
+  access,
   anyTypeSchema,
   asOfSchema,
   entitiesPath,
@@ -22,6 +23,7 @@ import {
   kindsOf,
   organizationOf,
   readAt,
+  refusals,
   wantsRaw,
 } from './entity-requests.ts'
 import { expecting } from './validate.ts'
@@ -34,8 +36,6 @@ const quietMs = 15_000
 const mostFollowed = 200
 
 const tags = ['Credence']
-const access = 'siem_entities_read'
-const refusals = { 400: errorSchema, 403: errorSchema, 429: errorSchema, 503: errorSchema }
 
 const formatSchema = z
   .enum(lineFormats, expecting(`one of ${lineFormats.join(', ')}`))

@@ -7,10 +7,14 @@ import { PageTokenFault, readPageToken } from '../../entities/page-token.ts'
 import { parseQuery, QueryFault } from '../../entities/query-parser.ts'
 import type { QueryTree } from '../../entities/query-tree.ts'
 import type { Span } from '../../store/entity-search.ts'
-import { forbidden, RequestError } from '../errors.ts'
+import { errorSchema, forbidden, RequestError } from '../errors.ts'
 import { expecting } from './validate.ts'
 
 export const entitiesPath = '/api/v2/credence/entities'
+
+/** What the routes of entities have in common: who may ask, and how they may refuse. */
+export const access = 'siem_entities_read'
+export const refusals = { 400: errorSchema, 403: errorSchema, 429: errorSchema, 503: errorSchema }
 
 const kinds = new Map(entityKinds.map((kind) => [entityTypes[kind], kind]))
 const typeNames = [...kinds.keys()]
