@@ -19,7 +19,7 @@ export interface Child<A extends Answers> {
 }
 
 /** How bin/credence.js starts Node for a server. */
-export const serverOptions = ['--max-semi-space-size=8'] as const
+export const serverOptions = ['--max-semi-space-size=8', '--no-separate-gc-phases'] as const
 export const serverEnvironment = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536' } as const
 
 /** Starts `file`, a module of this folder that calls `answerQuestions` with `A`. */

@@ -1,6 +1,6 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=65536 node --max-semi-space-size=8
+#!/usr/bin/env -S MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=65536 node --max-semi-space-size=8 --no-separate-gc-phases
 // Starts Credence on a Node that can run it. Plain JavaScript that old versions of Node understand too. What keeps its
-// memory small can only be told before the start: new space of 8 MiB a half (see src/sync/heap.ts), and to glibc, that
+// memory small can only be told before the start: to V8 how large new space may become (see src/sync/heap.ts), to glibc that
 // memory for buffers is given back. https://www.gnu.org/software/libc/manual/html_node/Memory-Allocation-Tunables.html
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -42,7 +42,7 @@ function refuse(reason) {
 }
 
 function runOn(node) {
-  const options = ['--max-semi-space-size=8', fileURLToPath(import.meta.url)]
+  const options = ['--max-semi-space-size=8', '--no-separate-gc-phases', fileURLToPath(import.meta.url)]
   const env = { MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '65536', ...process.env }
   const child = spawn(node, [...options, ...process.argv.slice(2)], { stdio: 'inherit', env })
   // The child decides what a signal means; this process ends as the child does.

@@ -15,9 +15,15 @@ export class BodyBytes {
   #buffer: Buffer = Buffer.alloc(0)
   #size = 0
   #pieces = 0
+  #announced = 0
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes
+  }
+
+  /** Takes the room for so many bytes at once, when a second piece comes. @param length as the header says, if it does */
+  expect(length: unknown): void {
+    if (typeof length === 'string' && /^\d{1,15}$/.test(length)) this.#announced = Number(length)
   }
 
   /** @throws AnswerRefused at the first byte or piece over the limit */
@@ -31,7 +37,8 @@ export class BodyBytes {
       return
     }
     if (size > this.#buffer.length) {
-      const grown = Buffer.allocUnsafe(Math.min(this.#maxBytes, Math.max(4096, 2 * size)))
+      const wanted = this.#announced >= size ? this.#announced : Math.max(4096, 2 * size)
+      const grown = Buffer.allocUnsafe(Math.min(this.#maxBytes, wanted))
       this.#buffer.copy(grown, 0, 0, this.#size)
       this.#buffer = grown
     }

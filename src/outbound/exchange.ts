@@ -91,6 +91,7 @@ function received(pool: Dispatcher, asked: Exchange): Promise<Received> {
           fail(new AnswerRefused('unexpected_response', 'there is no such status', status))
         } else {
           head = { status, fields, receivedAt: asked.now() }
+          body.expect(fields['content-length'])
         }
       },
       onResponseData(_controller, chunk) {

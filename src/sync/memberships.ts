@@ -4,6 +4,7 @@ import type { Stage } from '../store/sync-stage.ts'
 import { SyncFailure } from './failures.ts'
 import type { OwnerProgress, Progress, WalkProgress } from './progress.ts'
 import { type ReadingParts, readChain, type Step, Unread } from './reading.ts'
+import { Room } from './room.ts'
 import { unreadPage } from './staging.ts'
 
 /** In progress, results and errors, beside the names of lists. */
@@ -62,11 +63,13 @@ export async function walkMemberships(
 ): Promise<void> {
   const { recorder, pace } = parts
   const queue = ownersInOrder(recorder, walk, ownersAfter)
+  const room = new Room(pace.membersAtOnce)
   const work = async () => {
     for (;;) {
       const next = await queue.next()
       if (next.done === true) return
-      await readOwner(parts, walk, session, next.value, mayRefuse)
+      const { value: owner } = next
+      await room.for(owner.membersOfPage, () => readOwner(parts, walk, session, owner, mayRefuse))
     }
   }
   await Promise.all(Array.from({ length: pace.ownersAtOnce }, work))
@@ -75,6 +78,8 @@ export async function walkMemberships(
 
 interface OpenOwner {
   readonly uid: string
+  /** As far as is known: 0 where sizes are not told, and for one that was begun before. */
+  readonly membersOfPage: number
   /** Absent for one that is begun now. */
   readonly known?: OwnerProgress
 }
@@ -89,12 +94,13 @@ async function* ownersInOrder(
   ownersAfter: (uid: string, limit: number) => Promise<readonly WalkOwner[]>,
 ): AsyncGenerator<OpenOwner, undefined> {
   const { memberships } = recorder.progress
-  for (const [uid, known] of Object.entries(memberships?.open ?? {})) yield { uid, known }
+  for (const [uid, known] of Object.entries(memberships?.open ?? {})) yield { uid, known, membersOfPage: 0 }
   let after = memberships?.begunTo ?? ''
   for (;;) {
     const owners = await ownersAfter(after, ownersPerLook)
     for (const owner of owners) {
-      const isAsked = walk.calls(owner) > 0
+      const calls = walk.calls(owner)
+      const isAsked = calls > 0
       after = owner.uid
       recorder.note((progress) =>
         changed(progress, (now) => ({
@@ -103,7 +109,7 @@ async function* ownersInOrder(
           ...(isAsked && { open: withOpen(now, owner.uid, {}) }),
         })),
       )
-      if (isAsked) yield { uid: owner.uid }
+      if (isAsked) yield { uid: owner.uid, membersOfPage: (owner.memberCount ?? 0) / calls }
     }
     if (owners.length < ownersPerLook) return
   }

@@ -2,6 +2,8 @@
 export interface Pace {
   /** Owners whose members or groups are asked for at a time. */
   readonly ownersAtOnce: number
+  /** Members asked for at a time, where sizes are told: some providers send each with the whole of their profile. */
+  readonly membersAtOnce: number
   /** Entities, memberships and facts that are read and not committed: more wait, so that memory stays flat. */
   readonly rowsWaiting: number
   /** Read rows are committed together from this number on, */
@@ -22,6 +24,7 @@ export interface Pace {
 
 export const defaultPace: Pace = {
   ownersAtOnce: 8,
+  membersAtOnce: 3_000,
   rowsWaiting: 2_000,
   rowsAtOnce: 1_000,
   lingerMs: 150,
