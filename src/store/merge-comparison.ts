@@ -2,7 +2,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import { factNames, kindNumbers } from '../entities/model.ts'
 import { regroup } from './merge-memberships.ts'
-import { type Comparing, createMergeTables, isWhole, keptIn, stageOf } from './merge-tables.ts'
+import { type Comparing, createMergeTables, isWhole, keptIn, stageOf, toldSince } from './merge-tables.ts'
 import { membersOf } from './merge-terms.ts'
 import { renewedGroups } from './renewed-groups.ts'
 import { stageTablesOf } from './stage-tables.ts'
@@ -44,7 +44,7 @@ export async function compare(comparing: Comparing): Promise<void> {
   await run(sql`analyze merge_changes (no, change)`)
 }
 
-/** Puts aside what another merge has touched since the run began: that knows better. */
+/** Puts aside what other runs were told of or have changed since the run began: they know better. */
 async function freeze(comparing: Comparing): Promise<void> {
   const { transaction, merge } = comparing
   const { organizationId, configId, id } = merge.run
@@ -60,6 +60,8 @@ async function freeze(comparing: Comparing): Promise<void> {
     union
     select entity_id from entity_revisions
     where organization_id = ${organizationId} and closed_in > ${since} and config_id = ${configId}
+    union
+    select entity_id from ${facts} where name = ${toldSince}
   `.execute(transaction)
   await sql`delete from ${entities} where entity_id in (select entity_id from merge_frozen)`.execute(
     transaction,

@@ -78,6 +78,9 @@ export function stageOf({ merge }: Comparing) {
 export const keptIn = (comparing: Comparing): RawBuilder<unknown> =>
   sql`select entity_id from ${stageOf(comparing).facts} where name = 'kept'`
 
+/** In the facts of a run that waits for approval: an increment told of this entity since. */
+export const toldSince = 'told_since'
+
 /** The open revision of a row of `merge_entities` called `one`, as `known`. */
 export const isKnown = ({ merge: { run } }: Comparing): RawBuilder<unknown> => sql`
   known.organization_id = ${run.organizationId} and known.kind = one.kind

@@ -2,8 +2,9 @@
 import { sql } from 'kysely'
 import { type EntityKind, entityKinds, kindNumbers } from '../entities/model.ts'
 import { contentHash } from './merge-comparison.ts'
-import { type Comparing, isKnown, stageOf } from './merge-tables.ts'
+import { type Comparing, isKnown, stageOf, toldSince } from './merge-tables.ts'
 import { allTerms, termsWithActivity } from './merge-terms.ts'
+import { stageTablesOf } from './stage-tables.ts'
 
 /** Time and number of a merge. */
 export interface MergeMoment {
@@ -135,6 +136,22 @@ function insertKeys(comparing: Comparing) {
         and known.key = told.key and known.kind = told.kind and known.entity_id = told.entity_id
     )
     order by told.key`
+}
+
+/** Has a run that waits for approval know whom an increment told of since: what it has read of them is older. */
+export async function tellHeldRun({ transaction, merge }: Comparing): Promise<void> {
+  const held = await transaction
+    .selectFrom('sync_runs')
+    .select('id')
+    .where('config_id', '=', merge.run.configId)
+    .where('status', '=', 'quarantined')
+    // Its tables stay until this is committed.
+    .forShare()
+    .executeTakeFirst()
+  if (held === undefined) return
+  await sql`
+    insert into ${sql.raw(stageTablesOf(held.id).facts)} (n, entity_id, name)
+    select 0, entity_id, ${toldSince} from merge_entities`.execute(transaction)
 }
 
 /** Moves the sightings of what was proved, and keeps the counts. */

@@ -463,16 +463,21 @@ test('memberships lost are held like removals', async () => {
   assert.deepEqual(result.memberships, { before: 100, lost: 11, gained: 0 })
 })
 
-test('an approved run is applied as it stands, except to what was touched meanwhile', async () => {
-  const owner = await synced({ entities: [user('u1'), user('u2'), user('u3'), user('u4')] })
+test('an approved run is applied as it stands, except to what increments told of meanwhile, changed or not', async () => {
+  const owner = await synced({
+    entities: [user('u1'), user('u2'), user('u3'), user('u4'), user('u5'), user('u6')],
+  })
   const run = await newRun(database, owner)
   const stage = await openStage(database, run)
-  const pages = [{ entities: [user('u4', 'Stale')] }]
+  const pages = [{ entities: [user('u4', 'Stale'), user('u5', 'Stale')] }]
   for (const page of pages)
     await stage.commit([staged(owner, page)], {}, { pages: 1, seen: 1, providerCalls: 1, throttled: 0 })
   assert.equal((await mergeRun(database, run, { fuse: { percent: 10, atLeast: 1 } })).kind, 'quarantined')
   await sync(database, owner, 'incremental', [
-    { entities: [user('u2', 'Chief'), user('u4', 'Newer')], removed: [{ kind: 'identity', uid: 'u3' }] },
+    {
+      entities: [user('u2', 'Chief'), user('u4', 'Newer'), user('u5'), user('u6')],
+      removed: [{ kind: 'identity', uid: 'u3' }],
+    },
   ])
   await mergeRun(database, await takeOver(database, run), { fuse: 'approved' })
   assert.deepEqual(await lines(owner), [
@@ -482,6 +487,8 @@ test('an approved run is applied as it stands, except to what was touched meanwh
     'u3 Analyst  1 2',
     'u4 Analyst  1 2',
     'u4 Newer  2',
+    'u5 Analyst  1',
+    'u6 Analyst  1',
   ])
 })
 

@@ -8,7 +8,7 @@ import { type Fuse, type Held, heldBy } from './fuse.ts'
 import { compare, hasNews } from './merge-comparison.ts'
 import { type ChangeCounts, countChanges, listRemovals, sampleChanges } from './merge-counts.ts'
 import type { Comparing } from './merge-tables.ts'
-import { nextMoment, recordSightings, writeChanges } from './merge-writing.ts'
+import { nextMoment, recordSightings, tellHeldRun, writeChanges } from './merge-writing.ts'
 import type { Schema } from './schema.ts'
 import { assertHeld, commitsOf, lockRun, type RunHandle, StageLost } from './sync-stage.ts'
 
@@ -173,7 +173,10 @@ async function settle(comparing: Comparing, found: ChangeCounts, isNews: boolean
     }
   }
   const moment = await nextMoment(comparing)
-  if (isNews) await writeChanges(comparing, moment)
+  if (isNews) {
+    await writeChanges(comparing, moment)
+    if (what.mode === 'incremental') await tellHeldRun(comparing)
+  }
   await recordSightings(
     comparing,
     moment,
