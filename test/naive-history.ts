@@ -50,6 +50,8 @@ export class NaiveHistory {
   readonly states: ReadonlyMap<string, Known>[] = [new Map()]
   /** The merge that each kind was last proved by. */
   readonly seenIn = new Map<EntityKind, number>()
+  /** The increment that last told of each entity. */
+  readonly toldIn = new Map<string, number>()
 
   /** What a run would come to; `since` is the merge before the run began, for one that was approved later. */
   outcomeOf(told: Told, fuse: Merge['fuse'], since = this.sequence): Outcome {
@@ -152,8 +154,9 @@ export class NaiveHistory {
   }
 
   /** Has a merge take place. */
-  accept({ provenKinds }: Told, { open }: Outcome): void {
+  accept({ provenKinds, mode, pages }: Told, { open }: Outcome): void {
     this.sequence += 1
+    if (mode === 'incremental') for (const key of keysTold(pages)) this.toldIn.set(key, this.sequence)
     for (const [key, known] of this.open) {
       if (open.get(key)?.openedIn === known.openedIn) continue
       this.closed.push({
@@ -173,9 +176,22 @@ export class NaiveHistory {
     const touched = [...this.open.values(), ...this.closed].filter(
       ({ openedIn, closedIn = 0 }) => openedIn > since || closedIn > since,
     )
-    return new Set(touched.map(({ kind, uid }) => keyOf(kind, uid)))
+    const told = [...this.toldIn].filter(([, sequence]) => sequence > since)
+    return new Set([...touched.map(({ kind, uid }) => keyOf(kind, uid)), ...told.map(([key]) => key)])
   }
 }
+
+/** Of whom pages tell more than their activity. */
+const keysTold = (pages: readonly ToldPage[]): string[] =>
+  pages.flatMap(({ entities = [], removed = [], facts = [], memberships = [], changedGroups = [] }) => [
+    ...entities.map(({ kind, attributes }) => keyOf(kind, attributes.uid)),
+    ...[...removed, ...facts].map(({ kind, uid }) => keyOf(kind, uid)),
+    ...memberships.flatMap(({ group, member }) => [
+      keyOf('group', group),
+      ...entityKinds.map((kind) => keyOf(kind, member)),
+    ]),
+    ...changedGroups.map(({ uid }) => keyOf('group', uid)),
+  ])
 
 const isTooMuch = (fuse: Exclude<Merge['fuse'], 'approved'>, lost: number, of: number) =>
   lost >= fuse.atLeast && lost / of > fuse.percent / 100

@@ -1,6 +1,6 @@
 /** Writes the changes that a comparison found: revisions, keys and sightings. */
 import { sql } from 'kysely'
-import { type EntityKind, entityKinds, kindNumbers } from '../entities/model.ts'
+import { type EntityKind, entityKinds, factNames, kindNumbers } from '../entities/model.ts'
 import { contentHash } from './merge-comparison.ts'
 import { type Comparing, isKnown, stageOf, toldSince } from './merge-tables.ts'
 import { allTerms, termsWithActivity } from './merge-terms.ts'
@@ -138,8 +138,9 @@ function insertKeys(comparing: Comparing) {
     order by told.key`
 }
 
-/** Has a run that waits for approval know whom an increment told of since: what it has read of them is older. */
-export async function tellHeldRun({ transaction, merge }: Comparing): Promise<void> {
+/** Has a run that waits for approval know of whom an increment told more than their activity: what it has read is older. */
+export async function tellHeldRun(comparing: Comparing): Promise<void> {
+  const { transaction, merge } = comparing
   const held = await transaction
     .selectFrom('sync_runs')
     .select('id')
@@ -149,9 +150,14 @@ export async function tellHeldRun({ transaction, merge }: Comparing): Promise<vo
     .forShare()
     .executeTakeFirst()
   if (held === undefined) return
+  const { entities, memberships, facts } = stageOf(comparing)
   await sql`
     insert into ${sql.raw(stageTablesOf(held.id).facts)} (n, entity_id, name)
-    select 0, entity_id, ${toldSince} from merge_entities`.execute(transaction)
+    select 0, entity_id, ${toldSince} from (
+      select entity_id from ${entities}
+      union select entity_id from ${facts} where name = any(${[...factNames]}::text[])
+      union select unnest(told_ids) from ${memberships}
+    ) as told`.execute(transaction)
 }
 
 /** Moves the sightings of what was proved, and keeps the counts. */
