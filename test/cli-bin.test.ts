@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { serverEnvironment, serverOptions } from '../bench/child.ts'
 
 const root = join(import.meta.dirname, '..')
 
@@ -108,4 +117,27 @@ test('an old Node alone says what to do, status 2', { skip: needsOldNode }, (t) 
   const { status, stdout, stderr } = run(oldNode ?? '', packageIn(t, { source: true }).bin, 'validate')
   assert.deepEqual([status, stdout], [2, ''])
   assert.match(stderr, /needs Node 22\.19 or newer, and this is .*Run npm ci/)
+})
+
+test('the image, the npm scripts and the benchmarks start Node as the command does, on the Node that is pinned', () => {
+  const text = (path: string) => readFileSync(join(root, path), 'utf8')
+  const [, environment = '', options = ''] =
+    /^#!\/usr\/bin\/env -S ((?:\w+=\S+ )+)node ((?:--\S+ ?)+)\n/.exec(text('bin/credence.js')) ?? []
+  const settings = Object.fromEntries(
+    environment
+      .trim()
+      .split(' ')
+      .map((one) => one.split('=')),
+  )
+  assert.deepEqual(settings, serverEnvironment)
+  assert.deepEqual(options.split(' '), [...serverOptions])
+
+  const image = text('Dockerfile')
+  assert.ok(image.includes(`ENV NODE_ENV=production ${environment.trim()}\n`))
+  assert.ok(image.includes(`ENTRYPOINT ["node", ${serverOptions.map((one) => `"${one}"`).join(', ')}, `))
+  const { scripts, devDependencies } = JSON.parse(text('package.json'))
+  for (const name of ['credence', 'demo', 'dev'])
+    assert.ok(scripts[name].startsWith(`node ${options} `), name)
+  const images = [...image.matchAll(/^FROM (\S+)/gm)].map(([, from]) => from)
+  assert.deepEqual(new Set(images), new Set([`node:${devDependencies.node}-bookworm-slim`]))
 })
