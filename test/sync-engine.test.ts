@@ -154,6 +154,32 @@ test('a second run of the same directory writes no revision', async () => {
   assert.equal((await lastRun(scene)).changed, 0)
 })
 
+test('what costs a request for each person is read where the configuration requires it, and known no longer when it does not', async () => {
+  const scene = await sceneOf({ world: { areRolesOnRequest: true } })
+  const require = (capabilities: readonly string[]) =>
+    scene.database.query
+      .updateTable('integration_configs')
+      .set({ settings: JSON.stringify({ require: capabilities }) })
+      .where('id', '=', scene.tenant.configId)
+      .execute()
+  const holders = async () =>
+    (await contentOf(scene.database, scene.tenant))
+      .map((text) => JSON.parse(text) as { readonly facts: string; readonly isOpen: boolean })
+      .filter(({ facts, isOpen }) => isOpen && facts.includes('"roles"')).length
+  const planned = async () => (await lastRun(scene)).plan
+  await scene.sync()
+  assert.equal(await holders(), 0)
+  assert.ok(scene.world.asked.every(({ list }) => list !== 'roles'))
+  assert.ok(!JSON.stringify(await planned()).includes('"roles"'))
+  await require(['roles'])
+  await scene.sync()
+  assert.equal(await holders(), scene.world.directory.roles.size)
+  assert.ok(JSON.stringify(await planned()).includes('"roles"'))
+  await require([])
+  await scene.sync()
+  assert.equal(await holders(), 0)
+})
+
 test('an increment stores what has changed, and removes only whom it was told to be gone', async () => {
   const scene = await sceneOf()
   const { directory } = scene.world
@@ -712,6 +738,7 @@ test('a plan tells how many requests each list and walk takes, once a run has co
     id: scene.tenant.configId,
     organization_id: scene.tenant.organizationId,
     integration_type: 'ACME',
+    settings: {},
   }
   const before = await planRun(parts, config)
   assert.equal(before?.full.calls, undefined)

@@ -84,6 +84,8 @@ export interface WorldOptions {
   readonly hasMemberTags?: boolean
   /** Whether it may be asked which groups a user is in. */
   readonly hasUserWalk?: boolean
+  /** Whether roles are read only where a configuration requires them. */
+  readonly areRolesOnRequest?: boolean
 }
 
 export interface World {
@@ -232,6 +234,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
         title: 'Roles',
         capability: 'roles',
         required: false,
+        isOnRequest: options.areRolesOnRequest === true,
         after: ['users'],
         facts: ['roles'],
         calls: () => 1,

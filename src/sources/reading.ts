@@ -41,6 +41,8 @@ export interface EntityList<S> {
   readonly capability: EntityType
   /** Whether a run fails when it cannot be read. An optional list that is refused is left out, named in the run. */
   readonly required: boolean
+  /** Costs a request for each entity: read where `settings.require` of a configuration names its capability. */
+  readonly isOnRequest?: boolean
   /** Lists of this name must have ended before. */
   readonly after?: readonly string[]
   /** Once every list that has a kind has ended, entities of it that were not seen are gone. */

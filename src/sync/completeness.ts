@@ -1,6 +1,6 @@
 /** What a run has proved: of what everything was told, so that what was not told is gone. */
 import { type EntityKind, entityKinds, type FactName, factNames } from '../entities/model.ts'
-import type { EntityReader } from '../sources/reading.ts'
+import type { EntityList, EntityReader } from '../sources/reading.ts'
 import type { Merge } from '../store/merge.ts'
 import type { Progress } from './progress.ts'
 
@@ -25,10 +25,13 @@ function provedByFull(
   const completeKinds = entityKinds.filter(
     (kind) => all(listsOf(kind), hasEnded) && !unnamedKinds.includes(kind),
   )
+  /** Nobody asked for it: what it told once is known no longer. */
+  const isUnwanted = ({ name, isOnRequest }: EntityList<unknown>) =>
+    isOnRequest === true && read[name] === undefined
   const completeFacts: FactName[] = factNames.filter((name) =>
     all(
       lists.filter(({ facts }) => facts?.includes(name)),
-      isWhole,
+      (list) => isWhole(list) || isUnwanted(list),
     ),
   )
   const isWalkWhole =

@@ -26,7 +26,7 @@ import { readAll } from './read-all.ts'
 import { ReadingStopped } from './reading.ts'
 import { outcomeOf, resultDocument } from './result.ts'
 import { type Beginning, beginRun, modeOf, readBefore } from './resume.ts'
-import { type AnyReader, openSession } from './session.ts'
+import { type AnyReader, openSession, readerFor } from './session.ts'
 
 /** A run that was begun so often without keeping a page took its process with it each time. */
 const maxBeginnings = 3
@@ -101,7 +101,7 @@ class Performance {
     const parts = this.#parts
     const opened = await this.#open()
     const { row } = opened
-    const reader: AnyReader | undefined = opened.source.reader
+    const reader = readerFor(opened.source, row)
     this.#source = opened.source.name
     if (reader === undefined) throw failureOf('sync_not_supported')
     // What a round before this one has read counts no more.
@@ -115,7 +115,7 @@ class Performance {
     const { end, superseded } = await applyRun(
       parts,
       run,
-      { reader, progress: this.#progress, spent: this.#spent },
+      { reader: opened.source.reader ?? reader, progress: this.#progress, spent: this.#spent },
       parts.settingsOf(row).fuse,
       (transaction, ended) => this.#settle(transaction, ended),
     )

@@ -5,7 +5,8 @@ import { planOf } from './plan.ts'
 import type { AnyReader } from './session.ts'
 
 test('Okta has a sum once a run has told how many administrators there are', () => {
-  const reader = createReader([]) as unknown as AnyReader
+  const all = createReader([]) as unknown as AnyReader
+  const reader = { ...all, lists: all.lists.filter(({ isOnRequest }) => isOnRequest !== true) }
   const known = { identity: 450, group: 30, device: 5 }
   assert.equal(planOf(reader, known, {}).full.calls, undefined)
   const planned = (administrators: number) =>
@@ -26,4 +27,10 @@ test('Okta has a sum once a run has told how many administrators there are', () 
   assert.equal(planned(120).calls, 4 + 2 + 2 + 2 + 120 + 31)
   // A list that is refused takes a request too.
   assert.equal(planned(0).calls, 4 + 2 + 2 + 1 + 31)
+})
+
+test('factors of Okta take a request for each person', () => {
+  const reader = createReader([]) as unknown as AnyReader
+  const { full } = planOf(reader, { identity: 450, group: 30, device: 5 }, {})
+  assert.equal(full.lists.find(({ name }) => name === 'enrolled_factors')?.calls, 3 + 450)
 })

@@ -4,7 +4,7 @@ import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import type { ConfigRow } from '../store/configs.ts'
 import type { Database } from '../store/database.ts'
 import type { RunOutcome } from './result.ts'
-import type { AnyReader } from './session.ts'
+import { type AnyReader, readerFor } from './session.ts'
 
 export interface PlannedList {
   readonly name: string
@@ -46,9 +46,10 @@ export interface PlanParts {
 /** Undefined for a source whose entities are not read. */
 export async function planRun(
   { database, sources }: PlanParts,
-  config: Pick<ConfigRow, 'id' | 'organization_id' | 'integration_type'>,
+  config: Pick<ConfigRow, 'id' | 'organization_id' | 'integration_type' | 'settings'>,
 ): Promise<RunPlan | undefined> {
-  const reader: AnyReader | undefined = sourceByIntegrationType(sources, config.integration_type)?.reader
+  const source = sourceByIntegrationType(sources, config.integration_type)
+  const reader = source && readerFor(source, config)
   if (reader === undefined) return undefined
   const { query } = database
   const lastRun = (mode: 'full' | 'incremental') =>

@@ -276,7 +276,8 @@ const mfaCheck: OktaCheck = {
   proves: 'The list of factors that a user enrolled was read.',
   needs: needs(readings.mfa),
   required: false,
-  without: 'A sync lacks nothing: it does not read enrolled factors.',
+  without:
+    'Whether people have a second factor is not known. A sync reads it, with a request for each person, where settings.require names mfa.',
   capability: 'mfa',
   after: ['users'],
   async run({ api, users }) {

@@ -125,6 +125,16 @@ test('an API token of a super administrator reads everything, deprovisioned user
   assert.equal(roles.filter((fact) => fact.endsWith(' Service desk')).length, 120)
   const superAdministrator = uids.get(directory.person(1).email)
   assert.ok(roles.includes(`roles ${superAdministrator} SUPER_ADMIN`))
+  const signingIn = there(directory).filter(({ status }) => status !== 'deactivated')
+  assert.deepEqual(
+    new Set([...known.facts].filter((fact) => /^(?:has_mfa|mfa_methods) /.test(fact))),
+    new Set(
+      signingIn.flatMap(({ email, hasMfa }) => [
+        `has_mfa ${uids.get(email)} ${hasMfa}`,
+        ...(hasMfa ? [`mfa_methods ${uids.get(email)} push`] : []),
+      ]),
+    ),
+  )
 })
 
 test('asking each user tells the same memberships as asking each group', async () => {
@@ -310,11 +320,15 @@ test('increments after whatever happened tell the same as everything read anew',
       })
       const session = () => openOkta(own.host, token('readOnly', own), httpTo(own, now), now)
       const known = await readFull(session())
+      /** Who came back under another id, and has not signed in with it. */
+      const returned = new Set<number>()
       for (const { seconds, changes } of steps) {
         for (const change of changes) {
           time += Math.ceil((seconds * 1000) / (changes.length + 1))
           try {
             own.directory.change(change, now())
+            if (change.what === 'return') returned.add(change.person)
+            if (change.what === 'sign_in') returned.delete(change.person)
           } catch (error) {
             assert.ok(error instanceof RangeError)
           }
@@ -324,7 +338,10 @@ test('increments after whatever happened tell the same as everything read anew',
       const anew = await readFull(session())
       assert.deepEqual(comparable(known), comparable(anew))
       assertIsDirectory(known, own.directory)
-      const signedIn = there(own.directory).filter(({ lastSignInIp }) => lastSignInIp !== undefined)
+      const newcomers = new Set([...returned].map((index) => own.directory.person(index).email))
+      const signedIn = there(own.directory).filter(
+        ({ lastSignInIp, email }) => lastSignInIp !== undefined && !newcomers.has(email),
+      )
       for (const { email } of signedIn) {
         const one = of(known, 'identity').find(({ attributes }) => attributes.name === email)
         assert.equal(known.activities.get(`identity ${one?.attributes.uid}`)?.last_login_ip, '192.0.2.7')

@@ -1,6 +1,7 @@
 /** How an Okta organisation is read. */
 import { defineReader } from '../reading.ts'
 import { readHost } from './domain.ts'
+import { enrolledFactorList } from './enrolled-factors.ts'
 import { changedDevices, changedGroups, changedUsers } from './increments.ts'
 import { deviceList, groupList, userList } from './lists.ts'
 import { groupsByUser, membersByGroup } from './memberships.ts'
@@ -14,7 +15,7 @@ export const createReader = (customDomains: readonly string[]) =>
   defineReader<OktaCredentials, OktaReading>({
     open: ({ domain, credentials }, tools) =>
       openReading(credentials, readHost(domain, customDomains), tools),
-    lists: [userList, groupList, deviceList, roleAssignmentList],
+    lists: [userList, groupList, deviceList, roleAssignmentList, enrolledFactorList],
     memberships: [membersByGroup, groupsByUser],
     increments: [changedUsers, changedGroups, changedDevices, systemLog],
     rates: ratesOf(customDomains),
