@@ -54,6 +54,18 @@ const outcomes = {
     const { id, status, profile } = await client.userApi.getUser({ userId: String(first) })
     return { isFirst: id === first, status, hasLogin: typeof profile?.login === 'string' }
   }),
+  factors: await outcomeOf(async () => {
+    const types: (readonly unknown[])[] = []
+    for (const userId of await idsOf(await client.userApi.listUsers({ limit: 5 }), 5)) {
+      const factors = await client.userFactorApi.listFactors({ userId: String(userId) })
+      const ofUser: unknown[] = []
+      await factors.each((factor: { factorType?: unknown; status?: unknown } | null) => {
+        ofUser.push(`${factor?.status} ${factor?.factorType}`)
+      })
+      types.push(ofUser)
+    }
+    return types
+  }),
   members: await outcomeOf(async () => {
     const [first] = await idsOf(await client.groupApi.listGroups({ limit: 1 }), 1)
     return idsOf(await client.groupApi.listGroupUsers({ groupId: String(first), limit: 10 }), 15)

@@ -49,6 +49,14 @@ function assertReads(outcomes: Outcomes) {
   assert.equal(new Set(ids('groups')).size, 12)
   assert.equal(new Set(ids('members')).size, 15)
   assert.equal(new Set(ids('devices')).size, 7)
+  const { directory } = okta
+  const first = Array.from({ length: directory.userCount }, (_, index) => directory.person(index)).filter(
+    ({ status }) => status !== 'deactivated',
+  )
+  assert.deepEqual(
+    outcomes.factors?.result,
+    first.slice(0, 5).map(({ hasMfa }) => (hasMfa ? ['ACTIVE push'] : [])),
+  )
   assert.partialDeepStrictEqual(outcomes.user?.result, { isFirst: true, hasLogin: true })
   assert.partialDeepStrictEqual(outcomes.missing?.failure, { status: 404, errorCode: 'E0000007' })
 }
