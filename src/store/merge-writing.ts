@@ -146,6 +146,8 @@ export async function tellHeldRun(comparing: Comparing): Promise<void> {
     .select('id')
     .where('config_id', '=', merge.run.configId)
     .where('status', '=', 'quarantined')
+    // A crash, or a backup that was restored, has left nothing of what it had read.
+    .where(sql<boolean>`exists (select from sync_stage.runs where run_id = sync_runs.id)`)
     // Its tables stay until this is committed.
     .forShare()
     .executeTakeFirst()

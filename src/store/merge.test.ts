@@ -20,7 +20,7 @@ import type { Page } from '../sources/reading.ts'
 import type { Merge } from './merge.ts'
 import { purgeBatch } from './purge.ts'
 import { sweepStages } from './stage-sweep.ts'
-import { openStage, RunCancelled, RunLost, type StagedPage } from './sync-stage.ts'
+import { dropStage, openStage, RunCancelled, RunLost, type StagedPage } from './sync-stage.ts'
 
 const user = (uid: string, title = 'Analyst', more: Partial<Identity> = {}) =>
   ({
@@ -490,6 +490,17 @@ test('an approved run is applied as it stands, except to what increments told of
     'u5 Analyst  1',
     'u6 Analyst  1',
   ])
+})
+
+test('increments go on while a run waits of which a restored backup has left no tables', async () => {
+  const owner = await synced({ entities: [user('u1'), user('u2')] })
+  const run = await newRun(database, owner)
+  const stage = await openStage(database, run)
+  await commitAll(stage, owner, [{ entities: [user('u1')] }])
+  assert.equal((await mergeRun(database, run, { fuse: { percent: 10, atLeast: 1 } })).kind, 'quarantined')
+  await database.query.transaction().execute((transaction) => dropStage(transaction, run.id))
+  const { kind } = await sync(database, owner, 'incremental', [{ entities: [user('u2', 'Chief')] }])
+  assert.equal(kind, 'merged')
 })
 
 test('a dry run counts and shows, and writes nothing', async () => {
