@@ -205,8 +205,8 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     budgets,
     sparing,
     settingsOf({ id, settings }) {
-      const { fuse, budgetPercent } = syncSettingsOf(id, settings)
-      return { fuse, budgetShare: budgetPercent }
+      const { fuse, budgetPercent, limits } = syncSettingsOf(id, settings)
+      return { fuse, budgetShare: budgetPercent, limits }
     },
     now,
     log,

@@ -119,6 +119,28 @@ test('a bucket that is used up holds no other, and another account has a budget 
   await slow
 })
 
+test('a limit that the provider has raised holds until an answer tells another one', async (t) => {
+  const [budgets] = await nodes(t, 1)
+  let told: number | undefined
+  const rules: BudgetRules = {
+    bucketOf: () => ({ bucket: 'directory', cost: 1 }),
+    documented: () => ({ points: 60, perMs: 60_000 }),
+    newsIn: () => (told === undefined ? undefined : { limit: { points: told, perMs: 60_000 } }),
+  }
+  const client = budgets
+    ?.of('google', 'acme', rules)
+    .spending({ request: async () => answer(200, {}) }, signal, { calls: 0, throttled: 0 }, 50, {
+      directory: 60_000,
+    })
+  const ask = (count: number) => Promise.all(Array.from({ length: count }, () => client?.request(request())))
+  const limit = () => budgets?.standing('google', 'acme')[0]?.limit.points
+  await ask(50)
+  assert.equal(limit(), 60_000)
+  told = 30_000
+  await ask(2)
+  assert.equal(limit(), 30_000)
+})
+
 test('what waits ends when it is not wanted any more', async (t) => {
   const provider = windowed(1, 60_000)
   const [budgets] = await nodes(t, 1)

@@ -36,6 +36,7 @@ test('what is said is followed, and what is not understood any more leaves the r
       fuse_percent: 1.5,
       fuse_at_least: 0,
       budget_percent: 100,
+      limits: { directory: 6_000 },
     },
   })
   assert.deepEqual(settings, {
@@ -44,6 +45,7 @@ test('what is said is followed, and what is not understood any more leaves the r
     full: { atMinute: 23 * 60 + 59 },
     fuse: { percent: 10, atLeast: 0 },
     budgetPercent: 100,
+    limits: { directory: 6_000 },
   })
   assert.deepEqual(syncSettingsOf(id, { sync: { full_hours: 6 } }).full, { hours: 6 })
 })
@@ -57,10 +59,16 @@ test('every member that is wrong is named with what was expected', () => {
     fuse_percent: 0,
     fuse_at_least: -1,
     budget_percent: 101,
+    limits: 6_000,
   }
   const { error } = syncSettingsSchema.safeParse(wrong)
   assert.deepEqual(error?.issues.map(({ path }) => path.join('.')).sort(), Object.keys(wrong).sort())
   for (const { message } of error?.issues ?? []) assert.match(message, /^expected /)
+  const oddLimit = syncSettingsSchema.safeParse({ limits: { directory: 0 } }).error?.issues
+  assert.deepEqual(
+    oddLimit?.map(({ path, message }) => [path.join('.'), message]),
+    [['limits.directory', 'expected a whole number from 1 to 1000000']],
+  )
   assert.match(
     syncSettingsSchema.safeParse({ full_at: '02:00', full_hours: 6 }).error?.issues[0]?.message ?? '',
     /not both/,

@@ -14,6 +14,8 @@ export interface SyncSettings {
   readonly fuse: { readonly percent: number; readonly atLeast: number }
   /** Share of the provider's rate limits that may be used, in percent. */
   readonly budgetPercent: number
+  /** What the provider grants where it is another number than it documents and no answer tells it: by the limit's name. */
+  readonly limits: Readonly<Record<string, number>>
 }
 
 const defaults = { incrementalMinutes: 15, fusePercent: 10, fuseAtLeast: 50, budgetPercent: 50 }
@@ -32,6 +34,7 @@ const whole = (from: number, to: number, what = '') => {
 
 const minutes = 'expected 0, or a whole number of minutes from 5 to 1440'
 const trueOrFalse = 'expected true or false'
+const limitName = 'expected an object of numbers by the name of a limit, such as {"directory": 6000}'
 const timeOfDay = 'expected a time of day in UTC, such as 02:00'
 
 const members = {
@@ -45,6 +48,7 @@ const members = {
   fuse_percent: whole(1, 100),
   fuse_at_least: whole(0, 1_000_000_000),
   budget_percent: whole(1, 100),
+  limits: z.record(z.string().max(64, limitName), whole(1, 1_000_000), limitName),
 }
 
 /** What is checked when settings are given. Members that mean nothing to us are kept as they are. */
@@ -70,6 +74,7 @@ export function syncSettingsOf(configId: string, settings: Readonly<Record<strin
       atLeast: member('fuse_at_least') ?? defaults.fuseAtLeast,
     },
     budgetPercent: member('budget_percent') ?? defaults.budgetPercent,
+    limits: member('limits') ?? {},
   }
 }
 

@@ -23,8 +23,15 @@ export interface Budget {
    * refusal that only the limit caused. What they come to is added to `use`.
    *
    * @param share how much of what the provider grants may be used, in percent
+   * @param granted points of a window that the provider grants, by the name of the bucket, until an answer tells
    */
-  spending(http: HttpClient, signal: AbortSignal, use: BudgetUse, share?: number): HttpClient
+  spending(
+    http: HttpClient,
+    signal: AbortSignal,
+    use: BudgetUse,
+    share?: number,
+    granted?: Readonly<Record<string, number>>,
+  ): HttpClient
   /** The same client, whose requests never wait, but take turns away from those that do. For validations. */
   noting(http: HttpClient): HttpClient
 }
@@ -79,6 +86,8 @@ interface Schedule {
   readonly account: string
   readonly bucket: string
   limit: RateLimit
+  /** Whether an answer has told the limit. */
+  isTold: boolean
   /** Part of the rate that is used: 1, or less after refusals. */
   pace: number
   pacedAtMs: number
@@ -124,6 +133,7 @@ export function createBudgets({
       account,
       bucket,
       limit: rules.documented(bucket),
+      isTold: false,
       pace: 1,
       pacedAtMs: clock(),
       stoppedUntilMs: Number.NEGATIVE_INFINITY,
@@ -162,7 +172,10 @@ export function createBudgets({
   const learn = async (schedule: Schedule, news: RateNews | undefined): Promise<void> => {
     if (news === undefined) return
     const { limit, remaining, resetInMs, throttledForMs } = news
-    if (limit !== undefined && isSensible(limit)) schedule.limit = limit
+    if (limit !== undefined && isSensible(limit)) {
+      schedule.limit = limit
+      schedule.isTold = true
+    }
     if (throttledForMs !== undefined) {
       schedule.pace = Math.max(lowestPace, paceOf(schedule) / 2)
       schedule.pacedAtMs = clock()
@@ -242,10 +255,12 @@ export function createBudgets({
 
   return {
     of: (source, account, rules) => ({
-      spending: (http, signal, use, share = defaultShare) => ({
+      spending: (http, signal, use, share = defaultShare, granted = {}) => ({
         async request(request: HttpRequest): Promise<HttpAnswer> {
           const { bucket, cost } = rules.bucketOf(request)
           const schedule = scheduleOf(source, account, bucket, rules)
+          const points = Object.hasOwn(granted, bucket) ? granted[bucket] : undefined
+          if (points !== undefined && !schedule.isTold) schedule.limit = { ...schedule.limit, points }
           const most =
             rules.concurrency === undefined
               ? Number.POSITIVE_INFINITY

@@ -20,7 +20,13 @@ export interface RunParts {
   unseal(configId: string, reason: string): Promise<OpenedConfig | undefined>
   readonly budgets: Budgets
   readonly sparing: Sparing
-  settingsOf(row: ConfigRow): { readonly fuse: Fuse /** In percent. */; readonly budgetShare: number }
+  settingsOf(row: ConfigRow): {
+    readonly fuse: Fuse
+    /** In percent. */
+    readonly budgetShare: number
+    /** What the provider grants where it does not tell: points of a window, by the name of the bucket. */
+    readonly limits?: Readonly<Record<string, number>>
+  }
   now(): Date
   readonly log: Log
   readonly metrics: RunMetrics

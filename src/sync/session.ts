@@ -44,7 +44,8 @@ export function openSession(
   const http = openHttp(source.egress(target), signal, 0, maxPageBytes)
   const use: BudgetUse = { calls: 0, throttled: 0 }
   const budget = budgets.of(source.name, reader.rates.account(target), reader.rates)
-  const spending = budget.spending(http, signal, use, settingsOf(row).budgetShare)
+  const { budgetShare, limits } = settingsOf(row)
+  const spending = budget.spending(http, signal, use, budgetShare, limits)
   const spared = sparing(spending, { organizationId: row.organization_id, source, target, signal })
   return {
     session: reader.open(target, { http: spared, signal, now }),

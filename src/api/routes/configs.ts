@@ -30,7 +30,7 @@ const nameSchema = z
 
 const settingsSchema = z.record(z.string(), z.unknown(), expecting('an object without secrets')).meta({
   description:
-    'Free, not secret. `instance` tells several configurations of one domain and type apart; `require` lists capabilities without which the credentials count as invalid; `sync` says when it is synchronised, and within which bounds: `enabled`, `incremental_minutes`, `full_at` or `full_hours`, `fuse_percent`, `fuse_at_least`, `budget_percent`.',
+    'Free, not secret. `instance` tells several configurations of one domain and type apart; `require` lists capabilities without which the credentials count as invalid; `sync` says when it is synchronised, and within which bounds: `enabled`, `incremental_minutes`, `full_at` or `full_hours`, `fuse_percent`, `fuse_at_least`, `budget_percent`, `limits`.',
   examples: [{ instance: 'second', require: ['roles'], sync: { full_at: '02:00' } }],
 })
 
