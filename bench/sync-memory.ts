@@ -6,16 +6,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { generateVaultKey } from '../src/vault/keys.ts'
-import { type Benchmark, measured } from './benchmark.ts'
+import { type Benchmark, type Measurement, measured } from './benchmark.ts'
 import { serverEnvironment, serverOptions, startChild } from './child.ts'
 import type { LargeProvider, LargeProviderAnswers } from './large-provider-process.ts'
 import { type Address, firstSync } from './sync-client.ts'
 
 const root = join(import.meta.dirname, '..')
 const main = join(root, 'dist', 'src', 'cli', 'main.js')
+/** A peak is a matter of luck by a tenth: where a run is short, there are three. */
 const sizes = [
-  { users: 100_000, groups: 500 },
-  { users: 1_000_000, groups: 500 },
+  { users: 100_000, groups: 500, runs: 3 },
+  { users: 1_000_000, groups: 500, runs: 1 },
 ] as const
 const mostMemory = 250
 const mostGrowth = 1.1
@@ -69,9 +70,9 @@ export const syncMemory: Benchmark = {
   title: 'Peak resident memory of the server while it synchronises 100,000 and 1,000,000 users',
   async run() {
     execFileSync('npm', ['run', '--silent', 'build'], { cwd: root })
-    const peaks: number[] = []
     const notes: string[] = []
-    for (const size of sizes) {
+    /** The most memory of one run, on a new database. */
+    const peakOf = async (size: { readonly users: number; readonly groups: number }) => {
       const playing = startChild<LargeProviderAnswers>('large-provider-process.ts')
       try {
         const played = await playing.ask('play', { provider: 'okta', ...size })
@@ -81,7 +82,7 @@ export const syncMemory: Benchmark = {
           notes.push(
             `${size.users} users: ${run.status}, ${run.seen} records seen in ${Math.round(run.ms / 1000)} s.`,
           )
-          peaks.push(server.peakMiB())
+          return server.peakMiB()
         } finally {
           await server.stop()
         }
@@ -89,9 +90,15 @@ export const syncMemory: Benchmark = {
         await playing.stop()
       }
     }
-    const [small = Number.NaN, large = Number.NaN] = peaks
+    const measurements: Measurement[] = []
+    for (const { runs, ...size } of sizes) {
+      const peaks: number[] = []
+      while (peaks.length < runs) peaks.push(await peakOf(size))
+      measurements.push(measured(`${size.users.toLocaleString('en')} users`, 'MiB', peaks))
+    }
+    const [small = Number.NaN, large = Number.NaN] = measurements.map(({ median }) => median)
     return {
-      measurements: [measured('100,000 users', 'MiB', [small]), measured('1,000,000 users', 'MiB', [large])],
+      measurements,
       bounds: [
         { what: '1,000,000 users', value: large, relation: 'at most', limit: mostMemory, unit: 'MiB' },
         {

@@ -5,7 +5,7 @@ let holders = 0
 
 /**
  * Reading lists makes much short-lived data, for which V8 by default takes hundreds of megabytes rather than collect
- * it. As long as anybody holds the heap small, old space is collected once it has grown by three fifths; validations
+ * it. As long as anybody holds the heap small, old space is collected once it has grown by not quite half; validations
  * would take more processor time with that. How far it may grow is settled by each collection for the next one, so
  * that a server holds it while it starts, too.
  *
@@ -19,7 +19,7 @@ let holders = 0
  */
 export function keepHeapSmall(): () => void {
   holders += 1
-  setFlagsFromString('--heap-growing-percent=60')
+  setFlagsFromString('--heap-growing-percent=45')
   return () => {
     holders -= 1
     // V8's own way.
