@@ -21,7 +21,11 @@ export class BodyBytes {
     this.#maxBytes = maxBytes
   }
 
-  /** Takes the room for so many bytes at once, when a second piece comes. @param length as the header says, if it does */
+  /**
+   * Takes the room for so many bytes at once, when a second piece comes.
+   *
+   * @param length `Content-Length`, if there is one
+   */
   expect(length: unknown): void {
     if (typeof length === 'string' && /^\d{1,15}$/.test(length)) this.#announced = Number(length)
   }

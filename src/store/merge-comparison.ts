@@ -2,7 +2,15 @@
 import { type RawBuilder, sql } from 'kysely'
 import { factNames, kindNumbers } from '../entities/model.ts'
 import { regroup } from './merge-memberships.ts'
-import { type Comparing, createMergeTables, isWhole, keptIn, stageOf, toldSince } from './merge-tables.ts'
+import {
+  type Comparing,
+  createMergeTables,
+  isWhole,
+  keptIn,
+  stageOf,
+  toldOf,
+  toldSince,
+} from './merge-tables.ts'
 import { membersOf } from './merge-terms.ts'
 import { renewedGroups } from './renewed-groups.ts'
 import { stageTablesOf } from './stage-tables.ts'
@@ -106,7 +114,7 @@ const insertAll = (comparing: Comparing) => sql`
 function insertTouched(comparing: Comparing) {
   const { merge } = comparing
   const { organizationId, configId } = merge.run
-  const { entities, memberships, facts } = stageOf(comparing)
+  const { entities } = stageOf(comparing)
   const changedGroups = sql`
     ${renewedGroups(stageTablesOf(merge.run.id), merge.run)}
     union
@@ -117,9 +125,7 @@ function insertTouched(comparing: Comparing) {
   return sql`
     insert into merge_entities
     with touched as (
-      select entity_id from ${entities}
-      union select entity_id from ${facts}
-      union select unnest(told_ids) from ${memberships}
+      ${toldOf(comparing, sql`true`)}
       union select entity_id from (${membersOf(merge.run, changedGroups)}) as member
     )
     select ${sideBySide(comparing)}

@@ -78,6 +78,15 @@ export function stageOf({ merge }: Comparing) {
 export const keptIn = (comparing: Comparing): RawBuilder<unknown> =>
   sql`select entity_id from ${stageOf(comparing).facts} where name = 'kept'`
 
+/** Of whom the run told, by its entities, its memberships and those of its facts: a query of their `entity_id`. */
+export function toldOf(comparing: Comparing, isFactMeant: RawBuilder<unknown>): RawBuilder<unknown> {
+  const { entities, memberships, facts } = stageOf(comparing)
+  return sql`
+    select entity_id from ${entities}
+    union select entity_id from ${facts} where ${isFactMeant}
+    union select unnest(told_ids) from ${memberships}`
+}
+
 /** In the facts of a run that waits for approval: an increment told of this entity since. */
 export const toldSince = 'told_since'
 

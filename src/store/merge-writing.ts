@@ -2,7 +2,7 @@
 import { sql } from 'kysely'
 import { type EntityKind, entityKinds, factNames, kindNumbers } from '../entities/model.ts'
 import { contentHash } from './merge-comparison.ts'
-import { type Comparing, isKnown, stageOf, toldSince } from './merge-tables.ts'
+import { type Comparing, isKnown, stageOf, toldOf, toldSince } from './merge-tables.ts'
 import { allTerms, termsWithActivity } from './merge-terms.ts'
 import { stageTablesOf } from './stage-tables.ts'
 
@@ -152,14 +152,10 @@ export async function tellHeldRun(comparing: Comparing): Promise<void> {
     .forShare()
     .executeTakeFirst()
   if (held === undefined) return
-  const { entities, memberships, facts } = stageOf(comparing)
   await sql`
     insert into ${sql.raw(stageTablesOf(held.id).facts)} (n, entity_id, name)
-    select 0, entity_id, ${toldSince} from (
-      select entity_id from ${entities}
-      union select entity_id from ${facts} where name = any(${[...factNames]}::text[])
-      union select unnest(told_ids) from ${memberships}
-    ) as told`.execute(transaction)
+    select 0, entity_id, ${toldSince}
+    from (${toldOf(comparing, sql`name = any(${[...factNames]}::text[])`)}) as told`.execute(transaction)
 }
 
 /** Moves the sightings of what was proved, and keeps the counts. */

@@ -102,7 +102,8 @@ const tidyTerms = sql`
 /** From so many on, plans are made anew at once, and not when autovacuum comes by. */
 const manyRevisions = 5_000
 
-const newRevisions = ({ counts }: MergeResult) =>
+/** Of how many entities a merge found another revision. */
+export const newRevisions = ({ counts }: Pick<MergeResult, 'counts'>): number =>
   entityKinds.reduce((sum, kind) => sum + counts[kind].added + counts[kind].changed, 0)
 
 /** Of what plans are chosen by; documents and terms would take seconds. */

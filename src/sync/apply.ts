@@ -1,7 +1,7 @@
 /** Applies what a run has read, and ends the run with it. */
 import type { Transaction } from 'kysely'
 import { entityKinds } from '../entities/model.ts'
-import { type Fuse, type MergeResult, merge } from '../store/merge.ts'
+import { type Fuse, type MergeResult, merge, newRevisions } from '../store/merge.ts'
 import { type ClaimedRun, endRun, type MergedRun, type Spent } from '../store/run-claims.ts'
 import type { Schema } from '../store/schema.ts'
 import { RunLost } from '../store/sync-stage.ts'
@@ -90,9 +90,10 @@ const knowledgeOf = (
   readSince: new Date(beganAt),
 })
 
-function sumsOf({ counts, kind }: MergeResult): { readonly changed: number; readonly removed: number } {
-  if (kind === 'quarantined') return { changed: 0, removed: 0 }
-  const sum = (member: 'added' | 'changed' | 'removed') =>
-    entityKinds.reduce((total, one) => total + counts[one][member], 0)
-  return { changed: sum('added') + sum('changed'), removed: sum('removed') }
+function sumsOf(merged: MergeResult): { readonly changed: number; readonly removed: number } {
+  if (merged.kind === 'quarantined') return { changed: 0, removed: 0 }
+  return {
+    changed: newRevisions(merged),
+    removed: entityKinds.reduce((total, kind) => total + merged.counts[kind].removed, 0),
+  }
 }

@@ -2,6 +2,7 @@
 import type { Transaction } from 'kysely'
 import type { OpenedConfig } from '../configs/opened.ts'
 import { ConfigRefusal } from '../configs/refusal.ts'
+import { requiredBy } from '../configs/settings.ts'
 import { MarkLost } from '../sources/reading.ts'
 import { inTransaction, isUnavailable } from '../store/database.ts'
 import {
@@ -26,7 +27,7 @@ import { readAll } from './read-all.ts'
 import { ReadingStopped } from './reading.ts'
 import { outcomeOf, resultDocument } from './result.ts'
 import { type Beginning, beginRun, modeOf, readBefore } from './resume.ts'
-import { type AnyReader, openSession, readerFor } from './session.ts'
+import { type AnyReader, openSession, withWantedLists } from './session.ts'
 
 /** A run that was begun so often without keeping a page took its process with it each time. */
 const maxBeginnings = 3
@@ -101,7 +102,7 @@ class Performance {
     const parts = this.#parts
     const opened = await this.#open()
     const { row } = opened
-    const reader = readerFor(opened.source, row)
+    const reader: AnyReader | undefined = opened.source.reader
     this.#source = opened.source.name
     if (reader === undefined) throw failureOf('sync_not_supported')
     // What a round before this one has read counts no more.
@@ -115,7 +116,7 @@ class Performance {
     const { end, superseded } = await applyRun(
       parts,
       run,
-      { reader: opened.source.reader ?? reader, progress: this.#progress, spent: this.#spent },
+      { reader, progress: this.#progress, spent: this.#spent },
       parts.settingsOf(row).fuse,
       (transaction, ended) => this.#settle(transaction, ended),
     )
@@ -141,7 +142,7 @@ class Performance {
     try {
       return await readAll({
         opened,
-        reader,
+        reader: withWantedLists(reader, requiredBy(source, row.settings)),
         session,
         stage,
         progress,

@@ -2,11 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createReader } from '../sources/okta/reader.ts'
 import { planOf } from './plan.ts'
-import type { AnyReader } from './session.ts'
+import { type AnyReader, withWantedLists } from './session.ts'
 
 test('Okta has a sum once a run has told how many administrators there are', () => {
-  const all = createReader([]) as unknown as AnyReader
-  const reader = { ...all, lists: all.lists.filter(({ isOnRequest }) => isOnRequest !== true) }
+  const reader = withWantedLists(createReader([]) as unknown as AnyReader, [])
   const known = { identity: 450, group: 30, device: 5 }
   assert.equal(planOf(reader, known, {}).full.calls, undefined)
   const planned = (administrators: number) =>

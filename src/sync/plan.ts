@@ -1,10 +1,11 @@
 /** How many requests a run is thought to take, before it is begun: what the provider's limits will be spent on. */
+import { requiredBy } from '../configs/settings.ts'
 import { type EntityKind, entityKinds, kindNumbers } from '../entities/model.ts'
 import { type AnySource, sourceByIntegrationType } from '../sources/registry.ts'
 import type { ConfigRow } from '../store/configs.ts'
 import type { Database } from '../store/database.ts'
 import type { RunOutcome } from './result.ts'
-import { type AnyReader, readerFor } from './session.ts'
+import { type AnyReader, withWantedLists } from './session.ts'
 
 export interface PlannedList {
   readonly name: string
@@ -49,8 +50,8 @@ export async function planRun(
   config: Pick<ConfigRow, 'id' | 'organization_id' | 'integration_type' | 'settings'>,
 ): Promise<RunPlan | undefined> {
   const source = sourceByIntegrationType(sources, config.integration_type)
-  const reader = source && readerFor(source, config)
-  if (reader === undefined) return undefined
+  const reader: AnyReader | undefined = source?.reader
+  if (source === undefined || reader === undefined) return undefined
   const { query } = database
   const lastRun = (mode: 'full' | 'incremental') =>
     query
@@ -80,7 +81,7 @@ export async function planRun(
         .map(({ open_count }) => [kind, open_count] as const),
     ),
   )
-  return planOf(reader, known, {
+  return planOf(withWantedLists(reader, requiredBy(source, config.settings)), known, {
     outcome: full?.result as Partial<RunOutcome> | undefined,
     lastIncrementCalls: incremental?.provider_calls,
   })

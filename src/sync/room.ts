@@ -28,11 +28,9 @@ export class Room {
   }
 
   #admit(): void {
-    for (
-      let [first] = this.#waiting;
-      first !== undefined && first.need <= this.#left;
-      [first] = this.#waiting
-    ) {
+    for (;;) {
+      const [first] = this.#waiting
+      if (first === undefined || first.need > this.#left) return
       this.#waiting.shift()
       this.#left -= first.need
       first.begin()

@@ -1,29 +1,19 @@
 /** A source opened for one run: with its credentials, within its account's budget. */
 import type { OpenedConfig } from '../configs/opened.ts'
-import { requiredBy } from '../configs/settings.ts'
 import { maxPageBytes } from '../outbound/outbound.ts'
 import type { EntityReader } from '../sources/reading.ts'
-import type { AnySource } from '../sources/registry.ts'
-import type { ConfigRow } from '../store/configs.ts'
+import type { EntityType } from '../sources/source.ts'
 import type { BudgetUse } from './budget.ts'
 import type { RunParts } from './parts.ts'
 
 export type AnyReader = EntityReader<unknown, unknown>
 
-/** The source's reader with the lists that a configuration wants. */
-export function readerFor(
-  source: AnySource,
-  { settings }: Pick<ConfigRow, 'settings'>,
-): AnyReader | undefined {
-  const reader: AnyReader | undefined = source.reader
-  if (reader === undefined) return undefined
-  const required = requiredBy(source, settings)
-  return {
-    ...reader,
-    lists: reader.lists.filter(
-      ({ isOnRequest, capability }) => isOnRequest !== true || required.includes(capability),
-    ),
-  }
+/** With those lists alone that a configuration wants. @param required the capabilities that it requires */
+export function withWantedLists(reader: AnyReader, required: readonly EntityType[]): AnyReader {
+  const lists = reader.lists.filter(
+    ({ isOnRequest, capability }) => isOnRequest !== true || required.includes(capability),
+  )
+  return { ...reader, lists }
 }
 
 export interface RunSession {

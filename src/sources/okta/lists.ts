@@ -31,7 +31,7 @@ const target = (path: string, parameters: Readonly<Record<string, string>>) =>
   `${path}?${new URLSearchParams(parameters)}`
 
 /** Recommended for lists of groups, and the default elsewhere: the most that is documented for users and devices. */
-const pageSize = 200
+export const pageSize = 200
 const limit = String(pageSize)
 
 /**

@@ -8,7 +8,7 @@ import type { ListPage } from './pages.ts'
 import { askedOf, type OktaReading, type ReadingRequest } from './reading-session.ts'
 
 /** Users who are asked for side by side, as one page. */
-const usersPerPage = 10
+const askedAtOnce = 10
 
 /** A list read to its end is a page of users first, and then what is told of a few of them at a time. */
 interface Progress {
@@ -18,21 +18,28 @@ interface Progress {
   readonly pending: readonly string[]
 }
 
-export interface OneByOne {
+interface OneByOne
+  extends Pick<EntityList<OktaReading>, 'name' | 'title' | 'capability' | 'isOnRequest' | 'facts'> {
   /** Of the first page of users; those that follow differ in their target. */
   readonly users: ReadingRequest
+  readonly usersPerPage: number
+  /** How many users that is. */
+  countIn(known: Parameters<EntityList<OktaReading>['calls']>[0]): number | undefined
   readPage(session: OktaReading, request: ReadingRequest): Promise<ListPage>
   /** A list of one user's. */
   requestOf(uid: string): ReadingRequest
   factsOf(uid: string, told: readonly unknown[]): readonly Fact[]
 }
 
-export function readOneByOne({
+export function oneByOneList({
   users,
+  usersPerPage,
+  countIn,
   readPage,
   requestOf,
   factsOf,
-}: OneByOne): EntityList<OktaReading>['read'] {
+  ...description
+}: OneByOne): EntityList<OktaReading> {
   const askFor = async (session: OktaReading, uid: string): Promise<readonly Fact[]> => {
     const request = requestOf(uid)
     try {
@@ -45,17 +52,26 @@ export function readOneByOne({
       throw error
     }
   }
-  return async (session, cursor) => {
-    const { at, pending } = progressIn(cursor) ?? { at: users.target, pending: [] }
-    if (pending.length === 0 && at !== undefined) {
-      const page = await readPage(session, { ...users, target: at })
-      const ids = page.records.map(uidOf)
-      if (!ids.every(isText)) throw unexpected(users.operation, askedOf(at))
-      return goingOn({}, { at: page.next, pending: ids })
-    }
-    const [now, later] = [pending.slice(0, usersPerPage), pending.slice(usersPerPage)]
-    const facts = await Promise.all(now.map((uid) => askFor(session, uid)))
-    return goingOn({ facts: facts.flat() }, { at, pending: later })
+  return {
+    ...description,
+    required: false,
+    // Each user is asked for, too.
+    calls(known) {
+      const count = countIn(known)
+      return count === undefined ? undefined : Math.max(1, Math.ceil(count / usersPerPage)) + count
+    },
+    async read(session, cursor) {
+      const { at, pending } = progressIn(cursor) ?? { at: users.target, pending: [] }
+      if (pending.length === 0 && at !== undefined) {
+        const page = await readPage(session, { ...users, target: at })
+        const ids = page.records.map(uidOf)
+        if (!ids.every(isText)) throw unexpected(users.operation, askedOf(at))
+        return goingOn({}, { at: page.next, pending: ids })
+      }
+      const [now, later] = [pending.slice(0, askedAtOnce), pending.slice(askedAtOnce)]
+      const facts = await Promise.all(now.map((uid) => askFor(session, uid)))
+      return goingOn({ facts: facts.flat() }, { at, pending: later })
+    },
   }
 }
 
