@@ -2,19 +2,18 @@
 import { randomUUID } from 'node:crypto'
 import {
   type Activity,
-  type Entity,
   type EntityKind,
   entityId,
   entityKinds,
   factNames,
   kindNumbers,
 } from '../src/entities/model.ts'
-import { keysOf, labelOf, termsOf } from '../src/entities/terms.ts'
 import type { Page } from '../src/sources/reading.ts'
 import type { Database } from '../src/store/database.ts'
 import { type Merge, type MergeResult, merge } from '../src/store/merge.ts'
 import type { SyncMode } from '../src/store/schema.ts'
 import { openStage, type RunHandle, type Stage, type StagedPage } from '../src/store/sync-stage.ts'
+import { stagePage } from '../src/sync/staging.ts'
 
 export interface Owner {
   readonly organizationId: string
@@ -78,36 +77,15 @@ export async function takeOver<R extends RunHandle>({ query }: Pick<Database, 'q
   return { ...run, fence: run.fence + 1 }
 }
 
-export function staged(owner: Owner, page: Page & { readonly kept?: StagedPage['kept'] }): StagedPage {
-  return {
-    entities: (page.entities ?? []).map((entity) => ({
-      kind: entity.kind,
-      uid: entity.attributes.uid,
-      entityId: idOf(owner, entity.kind, entity.attributes.uid),
-      attributes: JSON.stringify(entity.attributes),
-      activity: activityText(entity.activity),
-      raw: JSON.stringify(entity.raw ?? {}),
-      terms: termsOf(entity as Entity, 'okta'),
-      keys: keysOf(entity),
-      label: labelOf(entity),
-      ...(entity.kind === 'group' && {
-        ...(entity.memberCount !== undefined && { memberCount: entity.memberCount }),
-        ...(entity.membersTag !== undefined && { membersTag: entity.membersTag }),
-      }),
-    })),
-    memberships: page.memberships ?? [],
-    facts: page.facts ?? [],
-    activities: (page.activities ?? []).map((one) => ({ ...one, activity: activityText(one.activity) })),
-    removed: page.removed ?? [],
-    changedGroups: page.changedGroups ?? [],
-    ...(page.kept !== undefined && { kept: page.kept }),
-  }
+/** @param stage of the run, where those that are as they were known are staged without their document */
+export async function staged(
+  owner: Owner,
+  page: Page & Pick<StagedPage, 'kept'>,
+  stage: Pick<Stage, 'unchanged'> = { unchanged: async () => new Set() },
+): Promise<StagedPage> {
+  const read = await stagePage({ ...owner, source: 'okta' }, stage, page, { list: 'test', kinds: [] })
+  return { ...read.page, kept: page.kept ?? [] }
 }
-
-const activityText = (activity: Activity | undefined) =>
-  JSON.stringify(
-    Object.fromEntries(Object.entries(activity ?? {}).sort(([one], [other]) => (one < other ? -1 : 1))),
-  )
 
 export const idOf = ({ organizationId, configId }: Owner, kind: EntityKind, uid: string) =>
   entityId(organizationId, configId, kind, uid)
@@ -116,7 +94,7 @@ export const noTotals = { pages: 0, seen: 0, providerCalls: 0, throttled: 0 }
 
 export async function commitAll(stage: Stage, owner: Owner, pages: readonly Page[]): Promise<void> {
   for (const page of pages.length === 0 ? [{}] : pages)
-    await stage.commit([staged(owner, page)], {}, noTotals)
+    await stage.commit([await staged(owner, page, stage)], {}, noTotals)
 }
 
 /** Everything was read to its end, for a full run; nothing of it for an increment. */

@@ -7,6 +7,7 @@ import { entityKinds, factNames } from '../src/entities/model.ts'
 import type { Database } from '../src/store/database.ts'
 import type { Fuse, Merge, MergeResult } from '../src/store/merge.ts'
 import { openStage, type RunHandle, RunLost, type Stage, StageLost } from '../src/store/sync-stage.ts'
+import { canonicalJson } from '../src/sync/staging.ts'
 import {
   apply,
   type Change,
@@ -222,21 +223,27 @@ class Trial {
           run = await takeOver(database, run)
           stage = await openStage(database, run)
           assert.equal(stage.isEmpty, at === 0)
-          await assert.rejects(late.commit([staged(owner, told.pages[at] ?? {})], {}, noTotals), RunLost)
+          await assert.rejects(
+            late.commit([await staged(owner, told.pages[at] ?? {}, late)], {}, noTotals),
+            RunLost,
+          )
           await late.drop()
           // Whether the last page was committed was not known.
           at = Math.max(0, at - 1)
         }
         if (fault === 'stage lost') {
           await loseStages(database, run)
-          await assert.rejects(stage.commit([staged(owner, told.pages[at] ?? {})], {}, noTotals), StageLost)
+          await assert.rejects(
+            stage.commit([await staged(owner, told.pages[at] ?? {}, stage)], {}, noTotals),
+            StageLost,
+          )
           await assert.rejects(mergeRun(database, run, proofOf(told)), StageLost)
           stage = await openStage(database, run)
           assert.equal(stage.isEmpty, true)
           at = 0
         }
       }
-      await stage.commit([staged(owner, told.pages[at] ?? {})], { at }, noTotals)
+      await stage.commit([await staged(owner, told.pages[at] ?? {}, stage)], { at }, noTotals)
     }
     return { run, stage }
   }
@@ -317,7 +324,7 @@ class Trial {
     assert.deepEqual(
       rows.map(({ kind, attributes }) => `${entityKinds[kind - 1]} ${attributes}`).sort(),
       [...(state?.values() ?? [])]
-        .map(({ kind, attributes }) => `${kind} ${JSON.stringify(attributes)}`)
+        .map(({ kind, attributes }) => `${kind} ${canonicalJson(attributes)}`)
         .sort(),
     )
   }

@@ -53,6 +53,7 @@ export function memoryStage(): MemoryStage {
         for (const { uid, ...group } of page.changedGroups) changed.set(uid, group)
       }
     },
+    unchanged: async () => new Set(),
     async counts() {
       const count = (kind: StagedEntity['kind']) =>
         [...entities.values()].filter((one) => one.kind === kind).length

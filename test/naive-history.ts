@@ -9,6 +9,7 @@ import {
 import type { Page } from '../src/sources/reading.ts'
 import type { Merge } from '../src/store/merge.ts'
 import type { StagedPage } from '../src/store/sync-stage.ts'
+import { canonicalJson } from '../src/sync/staging.ts'
 
 /** What was known of an entity for a while. */
 export interface Known {
@@ -202,7 +203,7 @@ export const contentOf = ({
   facts,
   groups,
 }: Pick<Known, 'attributes' | 'raw' | 'facts' | 'groups'>) =>
-  JSON.stringify([
+  canonicalJson([
     attributes,
     raw,
     Object.entries(facts).sort(([one], [other]) => (one < other ? -1 : 1)),

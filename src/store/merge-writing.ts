@@ -94,7 +94,9 @@ function insertRevisions(comparing: Comparing, { at, sequence }: MergeMoment) {
     left join ${stageOf(comparing).entities} as told on told.ctid = one.staged_at
     left join entity_revisions as known on ${isKnown(comparing)}
     cross join lateral (
-      select coalesce(told.attributes, known.attributes) as attributes, coalesce(told.raw, known.raw) as raw,
+      -- What was not staged was known: with other attributes than it has the hash of, no revision can be written.
+      select coalesce(told.attributes, case when one.document_hash is not distinct from known.document_hash then known.attributes end) as attributes,
+        coalesce(told.raw, known.raw) as raw,
         coalesce(one.group_uids, known.group_uids) as group_uids, coalesce(one.groups, known.groups) as groups
     ) as document
     cross join lateral (

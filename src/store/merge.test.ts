@@ -471,7 +471,11 @@ test('an approved run is applied as it stands, except to what increments told of
   const stage = await openStage(database, run)
   const pages = [{ entities: [user('u4', 'Stale'), user('u5', 'Stale')] }]
   for (const page of pages)
-    await stage.commit([staged(owner, page)], {}, { pages: 1, seen: 1, providerCalls: 1, throttled: 0 })
+    await stage.commit(
+      [await staged(owner, page, stage)],
+      {},
+      { pages: 1, seen: 1, providerCalls: 1, throttled: 0 },
+    )
   assert.equal((await mergeRun(database, run, { fuse: { percent: 10, atLeast: 1 } })).kind, 'quarantined')
   await sync(database, owner, 'incremental', [
     {
@@ -555,7 +559,7 @@ test('a node that lost the run, or is to cancel it, merges nothing', async () =>
   const run = await newRun(database, owner)
   const stage = await openStage(database, run)
   await stage.commit(
-    [staged(owner, { entities: [user('u2')] })],
+    [await staged(owner, { entities: [user('u2')] })],
     {},
     { pages: 1, seen: 1, providerCalls: 1, throttled: 0 },
   )

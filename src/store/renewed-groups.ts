@@ -9,11 +9,11 @@ export const renewedGroups = (tables: StageTables, run: RunHandle): RawBuilder<u
   select group_uid as uid from ${sql.raw(tables.memberships)} where member_uid is null
   union
   select told.uid from (
-    select distinct on (uid) uid, entity_id, members_tag, attributes
+    select distinct on (uid) uid, entity_id, members_tag, label
     from ${sql.raw(tables.entities)} where kind = ${sql.lit(kindNumbers.group)} order by uid, n desc
   ) as told
   left join entity_revisions as known
     on known.organization_id = ${run.organizationId} and known.kind = ${sql.lit(kindNumbers.group)}
     and known.entity_id = told.entity_id and known.ended_at = 'infinity'
-  where told.attributes is not null and told.members_tag is not null
+  where told.label is not null and told.members_tag is not null
     and told.members_tag is distinct from known.members_tag`

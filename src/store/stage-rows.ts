@@ -28,7 +28,7 @@ export function stageRows(
     ...(isAny('entities') || isAny('removed')
       ? [
           {
-            into: `${tables.entities} (n, kind, entity_id, uid, label, member_count, members_tag, activity, attributes, raw, terms, keys)`,
+            into: `${tables.entities} (n, kind, entity_id, uid, label, member_count, members_tag, activity, document_hash, attributes, raw, terms, keys)`,
             rows: entityRows(run, first, pages),
           },
         ]
@@ -52,6 +52,7 @@ function* entityRows(run: RunHandle, first: number, pages: readonly StagedPage[]
   let n = first
   for (const { entities, removed } of pages) {
     for (const entity of entities) {
+      const { document } = entity
       yield copyRow(
         n++,
         kindNumbers[entity.kind],
@@ -61,15 +62,16 @@ function* entityRows(run: RunHandle, first: number, pages: readonly StagedPage[]
         entity.memberCount,
         entity.membersTag,
         entity.activity,
-        entity.attributes,
-        entity.raw,
-        tsvectorText(entity.terms, prefix),
-        arrayText(entity.keys),
+        entity.documentHash,
+        document?.attributes,
+        document?.raw,
+        document && tsvectorText(document.terms, prefix),
+        document && arrayText(document.keys),
       )
     }
     for (const { kind, uid } of removed) {
       const id = entityId(run.organizationId, run.configId, kind, uid)
-      yield copyRow(n++, kindNumbers[kind], id, uid, ...Array.from({ length: 8 }, () => null))
+      yield copyRow(n++, kindNumbers[kind], id, uid, ...Array.from({ length: 9 }, () => null))
     }
   }
 }

@@ -6,7 +6,10 @@ type Query = Kysely<Schema> | Transaction<Schema>
 
 /** Names of a run's tables, as SQL. */
 export interface StageTables {
-  /** A row for each time that an entity was told of; one without attributes says that it is gone. */
+  /**
+   * A row for each time that an entity was told of. One without a label says that it is gone; one with a label and
+   * without a document, that its document is the open revision's.
+   */
   readonly entities: string
   /** A row without a member names a group whose members are read anew, whole. */
   readonly memberships: string
@@ -40,7 +43,7 @@ export async function createStageTables(query: Query, runId: string): Promise<vo
       member_count integer,
       members_tag text,
       activity text,
-      document_hash uuid generated always as (md5(attributes || E'\\n' || raw)::uuid) stored,
+      document_hash uuid,
       attributes text,
       raw text,
       terms tsvector,

@@ -40,7 +40,7 @@ test('pages, progress and totals are kept together', async (t) => {
   assert.equal(stage.isEmpty, true)
   const totals = { pages: 2, seen: 3, providerCalls: 4, throttled: 1 }
   await stage.commit(
-    [staged(owner, { entities: [user('u1')] }), staged(owner, { entities: [user('u2')] })],
+    [await staged(owner, { entities: [user('u1')] }), await staged(owner, { entities: [user('u2')] })],
     { at: 2 },
     totals,
   )
@@ -67,6 +67,58 @@ test('a page that comes twice counts once, and what was told last counts', async
     (await revisionsOf(database, owner)).map(({ attributes: { job_title } }) => job_title),
     ['Chief', 'Queen'],
   )
+})
+
+test('a document that is known is staged as its hash, and what it is part of is still found', async (t) => {
+  const { database, owner, run, stage } = await begin(t)
+  const everybody: Page = { entities: [user('u1'), user('u2'), group('g1', 1, 'a')] }
+  await commitAll(stage, owner, [everybody])
+  await mergeRun(database, run)
+
+  const later = await newRun(database, owner, 'incremental')
+  const next = await openStage(database, later)
+  const told = await staged(owner, { entities: [user('u1'), user('u2', 'Chief'), group('g1', 2, 'b')] }, next)
+  assert.deepEqual(
+    told.entities.map(({ uid, document }) => [uid, document !== undefined]),
+    [
+      ['u1', false],
+      ['u2', true],
+      ['g1', false],
+    ],
+  )
+  await next.commit([told], {}, noTotals)
+  assert.deepEqual(await next.counts(), { identities: 2, groups: 1, devices: 0 })
+  assert.deepEqual(await next.owners('identity', '', 9), [{ uid: 'u1' }, { uid: 'u2' }])
+  assert.deepEqual(await next.changedGroups('', 9), [{ uid: 'g1', memberCount: 2 }])
+  await next.commit(
+    [await staged(owner, { memberships: [{ group: 'g1', member: 'u1' }] }, next)],
+    {},
+    noTotals,
+  )
+  const { counts } = await mergeRun(database, later)
+  assert.deepEqual(counts.identity, { seen: 2, added: 0, changed: 2, removed: 0, open: 2 })
+  // Who came into a group has the document of before, and is found by it as before.
+  const [before, after] = (await revisionsOf(database, owner)).filter(({ uid }) => uid === 'u1')
+  assert.deepEqual([after?.attributes, after?.groups], [before?.attributes, [{ uid: 'g1', name: 'g1' }]])
+  assert.deepEqual(new Set(after?.terms), new Set([...(before?.terms ?? []), 'group:g1']))
+})
+
+test('a document that is known elsewhere, or was once, is staged whole', async (t) => {
+  const { database, owner, run, stage } = await begin(t)
+  await commitAll(stage, owner, [{ entities: [user('u1'), user('u2')] }])
+  await mergeRun(database, run)
+  const sibling = await newConfig(database, owner.organizationId)
+  const changed = await newRun(database, owner)
+  await commitAll(await openStage(database, changed), owner, [{ entities: [user('u1', 'Chief')] }])
+  await mergeRun(database, changed)
+
+  const wholeOf = async (one: typeof owner) => {
+    const next = await openStage(database, await newRun(database, one))
+    const { entities } = await staged(one, { entities: [user('u1'), user('u2')] }, next)
+    return entities.filter(({ document }) => document !== undefined).map(({ uid }) => uid)
+  }
+  assert.deepEqual(await wholeOf(owner), ['u1', 'u2'])
+  assert.deepEqual(await wholeOf(sibling), ['u1', 'u2'])
 })
 
 test('what was told gone and then told again is there, and the other way round', async (t) => {
@@ -104,7 +156,7 @@ test('text of every sort comes back as it was', async (t) => {
 
 test('NUL, which the database cannot keep, is replaced', async (t) => {
   const { database, owner, run, stage } = await begin(t)
-  const page = staged(owner, { entities: [user('u1')] })
+  const page = await staged(owner, { entities: [user('u1')] })
   await stage.commit(
     [{ ...page, entities: page.entities.map((one) => ({ ...one, label: 'a\0b' })) }],
     {},
@@ -118,20 +170,20 @@ test('whoever lost the run to another node writes nothing', async (t) => {
   const { database, owner, run, stage } = await begin(t)
   const next = await takeOver(database, run)
   await assert.rejects(
-    stage.commit([staged(owner, { entities: [user('u1')] })], { late: true }, noTotals),
+    stage.commit([await staged(owner, { entities: [user('u1')] })], { late: true }, noTotals),
     RunLost,
   )
   await assert.rejects(openStage(database, run), RunLost)
   // Nor does it take the stage away.
   const resumed = await openStage(database, next)
-  await resumed.commit([staged(owner, { entities: [user('u2')] })], {}, noTotals)
+  await resumed.commit([await staged(owner, { entities: [user('u2')] })], {}, noTotals)
   await stage.drop()
   assert.deepEqual(await resumed.owners('identity', '', 10), [{ uid: 'u2' }])
 })
 
 test('a run that ended, was cancelled or went with its configuration takes no page', async (t) => {
   const { database, owner, run, stage } = await begin(t)
-  const commit = () => stage.commit([staged(owner, { entities: [user('u1')] })], {}, noTotals)
+  const commit = async () => stage.commit([await staged(owner, { entities: [user('u1')] })], {}, noTotals)
   const set = (values: object) =>
     database.query.updateTable('sync_runs').set(values).where('id', '=', run.id).execute()
   await set({ cancel_requested: true })
@@ -203,7 +255,7 @@ test('a run leaves no tables', async (t) => {
 
 test('what the database refuses is told without a word of the rows', async (t) => {
   const { owner, stage } = await begin(t)
-  const page = staged(owner, { entities: [user('canary-secret')] })
+  const page = await staged(owner, { entities: [user('canary-secret')] })
   const broken = { ...page, entities: page.entities.map((one) => ({ ...one, entityId: 'canary-secret' })) }
   await assert.rejects(stage.commit([broken], {}, noTotals), (error: Error) => {
     assert.match(error.message, /SQLSTATE 22P02/)

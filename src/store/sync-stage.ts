@@ -1,4 +1,5 @@
 /** What a run has read and not merged yet: tables of its own, filled page by page together with its progress. */
+import { hash } from 'node:crypto'
 import { type RawBuilder, type Selectable, sql, type Transaction } from 'kysely'
 import { type EntityKind, type Fact, kindNumbers, type Membership } from '../entities/model.ts'
 import { inRepeatableTransaction, told } from './client-transaction.ts'
@@ -33,16 +34,24 @@ export class StageLost extends Error {
   override readonly name = 'StageLost'
 }
 
-/** An entity as it is staged: documents as JSON text, terms and keys as src/entities/terms.ts makes them. */
+/** What makes a revision of an entity, as JSON text, and what it is found by, as src/entities/terms.ts makes it. */
+export interface StagedDocument {
+  readonly attributes: string
+  readonly raw: string
+  readonly terms: readonly string[]
+  readonly keys: readonly string[]
+}
+
+/** An entity as it is staged. */
 export interface StagedEntity {
   readonly kind: EntityKind
   readonly uid: string
   readonly entityId: string
-  readonly attributes: string
+  /** Of its document, whether that is staged or not: see `documentHash`. */
+  readonly documentHash: string
+  /** Absent where the open revision has the same. */
+  readonly document?: StagedDocument
   readonly activity: string
-  readonly raw: string
-  readonly terms: readonly string[]
-  readonly keys: readonly string[]
   /** For people: user name, group's or device's name. */
   readonly label: string
   readonly memberCount?: number
@@ -71,6 +80,10 @@ export interface StageCounts {
   readonly devices: number
 }
 
+/** MD5, as a UUID. */
+export const documentHash = ({ attributes, raw }: Pick<StagedDocument, 'attributes' | 'raw'>): string =>
+  hash('md5', `${attributes}\n${raw}`)
+
 export interface Stage {
   /** Whether nothing is staged: at the start, and after a crash of the database that took the pages with it. Progress then starts anew. */
   readonly isEmpty: boolean
@@ -89,6 +102,13 @@ export interface Stage {
       readonly throttled: number
     },
   ): Promise<void>
+  /**
+   * Ids of those of which the open revision has the document of this hash: it need not be staged. Until the run is
+   * merged nobody else changes that, or the merge passes them over.
+   */
+  unchanged(
+    entities: readonly Pick<StagedEntity, 'kind' | 'entityId' | 'documentHash'>[],
+  ): Promise<ReadonlySet<string>>
   counts(): Promise<StageCounts>
   /** Requests that a walk takes in all, by what was staged: `calls(memberCount)` summed over its owners. */
   sumCalls(
@@ -118,14 +138,14 @@ export interface Stage {
 export async function openStage(database: Database, run: RunHandle): Promise<Stage> {
   const tables = stageTablesOf(run.id)
   const [entities, memberships] = [sql.raw(tables.entities), sql.raw(tables.memberships)]
-  const { mode, isEmpty } = await inTransaction(database, (transaction) => prepare(transaction, run)).catch(
-    rethrown,
-  )
+  const { mode, isEmpty, isAnyKnown } = await inTransaction(database, (transaction) =>
+    prepare(transaction, run),
+  ).catch(rethrown)
 
   /** The last that was told of each entity of a kind, of those that are not gone. */
   const latest = (kind: EntityKind): RawBuilder<unknown> => sql`(
     select * from (
-      select distinct on (uid) uid, member_count, attributes is null as is_gone
+      select distinct on (uid) uid, member_count, label is null as is_gone
       from ${entities} where kind = ${kindNumbers[kind]} order by uid, n desc
     ) as told where not is_gone
   )`
@@ -173,6 +193,24 @@ export async function openStage(database: Database, run: RunHandle): Promise<Sta
           await copyInto(client, into, rows)
       })
     },
+    async unchanged(told) {
+      if (!isAnyKnown || told.length === 0) return new Set()
+      const rows = await rowsOf(sql<{ entity_id: string }>`
+        select told.entity_id
+        from unnest(
+          ${told.map(({ kind }) => kindNumbers[kind])}::smallint[],
+          ${told.map(({ entityId }) => entityId)}::uuid[],
+          ${told.map((one) => one.documentHash)}::uuid[]
+        ) as told(kind, entity_id, document_hash)
+        cross join lateral (
+          select document_hash from entity_revisions as known
+          where known.config_id = ${run.configId} and known.kind = told.kind
+            and known.entity_id = told.entity_id and known.ended_at = 'infinity'
+          offset 0
+        ) as known
+        where known.document_hash = told.document_hash`)
+      return new Set(rows.map(({ entity_id }) => entity_id))
+    },
     async counts() {
       const rows = await rowsOf(sql<{ kind: number; count: number }>`
         select kind, count(distinct uid) as count from ${entities} group by kind`)
@@ -187,7 +225,7 @@ export async function openStage(database: Database, run: RunHandle): Promise<Sta
     async owners(by, afterUid, limit) {
       const rows = await rowsOf(sql<OwnerRow>`
         select uid, member_count from (
-          select distinct on (uid) uid, member_count, attributes is null as is_gone
+          select distinct on (uid) uid, member_count, label is null as is_gone
           from ${entities} where kind = ${kindNumbers[by]} and uid > ${afterUid} order by uid, n desc
         ) as told where not is_gone order by uid limit ${limit}`)
       return rows.map(({ uid, member_count }) => ({ uid, ...ownerWith(member_count) }))
@@ -264,9 +302,21 @@ async function prepare(transaction: Transaction<Schema>, run: RunHandle) {
     on conflict (run_id) do nothing returning commits`.execute(transaction)
   if (made.length > 0) {
     await createStageTables(transaction, run.id)
-    return { mode, isEmpty: true }
   }
-  return { mode, isEmpty: (await commitsOf(transaction, run)) === 0 }
+  return {
+    mode,
+    isEmpty: made.length > 0 || (await commitsOf(transaction, run)) === 0,
+    isAnyKnown: await knowsAny(transaction, run.configId),
+  }
+}
+
+/** Whether anything of the configuration is open: of a first run nothing is. */
+async function knowsAny(transaction: Transaction<Schema>, configId: string): Promise<boolean> {
+  const { rows } = await sql<{ is_any: boolean }>`
+    select exists (select from entity_sightings where config_id = ${configId} and open_count > 0) as is_any`.execute(
+    transaction,
+  )
+  return rows[0]?.is_any === true
 }
 
 /** How often pages were committed. @throws StageLost when there is nothing that could tell */

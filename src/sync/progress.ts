@@ -7,7 +7,7 @@ import type { RunError } from './failures.ts'
 import { failureOf } from './failures.ts'
 
 /** Rises when a document of before cannot be gone on from: its run then starts anew. */
-const version = 1
+const version = 2
 
 /** Most unreadable records that are named; all are counted. */
 export const maxNamed = 20

@@ -50,7 +50,7 @@ export async function readAll(what: Everything): Promise<Progress> {
     pace,
     fail,
   )
-  const parts: ReadingParts = { opened, owner, recorder, pace, signal, onPage }
+  const parts: ReadingParts = { opened, owner, stage, recorder, pace, signal, onPage }
   try {
     await (what.progress.mode === 'full' ? readFull(what, parts) : readIncrement(what, parts))
     await recorder.flush()

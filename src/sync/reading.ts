@@ -4,6 +4,7 @@ import type { OpenedConfig } from '../configs/opened.ts'
 import { SourceError } from '../outbound/source-error.ts'
 import type { Json, Page } from '../sources/reading.ts'
 import type { EntityType } from '../sources/source.ts'
+import type { Stage } from '../store/sync-stage.ts'
 import { diagnoseReading, type RunError, readingError } from './failures.ts'
 import type { Pace } from './pace.ts'
 import { follow, maxNamed, type Progress, type Trail } from './progress.ts'
@@ -14,6 +15,7 @@ import { type Owner, type Staged, type Subjects, stagePage } from './staging.ts'
 export interface ReadingParts {
   readonly opened: OpenedConfig
   readonly owner: Owner
+  readonly stage: Pick<Stage, 'unchanged'>
   readonly recorder: Recorder
   readonly pace: Pace
   /** Aborts when the run ends here, for whatever reason. */
@@ -112,7 +114,7 @@ export interface Chain extends Subject, Subjects {
  * @throws Unread, ReadingStopped, MarkLost, SyncFailure, and what a commit throws
  */
 export async function readChain(parts: ReadingParts, chain: Chain): Promise<void> {
-  const { recorder, owner, onPage } = parts
+  const { recorder, owner, stage, onPage } = parts
   const ask = (cursor: Json | undefined) => patiently(parts, chain, () => chain.read(cursor))
   let trail = chain.from?.trail
   let asked = ask(chain.from?.cursor)
@@ -125,7 +127,7 @@ export async function readChain(parts: ReadingParts, chain: Chain): Promise<void
       // Whoever waits for it hears of its failure.
       asked.catch(() => undefined)
     }
-    const staged = await stagePage(owner, page, chain)
+    const staged = await stagePage(owner, stage, page, chain)
     const step: Step = {
       ...(next !== undefined && trail !== undefined && { next: { cursor: next, trail } }),
       ...(page.mark !== undefined && { mark: page.mark }),

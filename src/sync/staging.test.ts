@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { memoryStage } from '../../test/memory-stage.ts'
 import { canonicalJson, stagePage } from './staging.ts'
 
 /** The same document with its members in another order. */
@@ -36,6 +37,7 @@ test('a document says what it said before, but for what no database keeps', () =
 test('members, facts and changes of ids that cannot be kept are left out', async () => {
   const { page, rows } = await stagePage(
     { organizationId: 'o', configId: 'c', source: 'acme' },
+    memoryStage(),
     {
       memberships: [
         { group: 'g', member: 'u\0' },

@@ -11,7 +11,13 @@ import {
 import { keysOf, labelOf, termsOf } from '../entities/terms.ts'
 import { cleanText } from '../outbound/clean-text.ts'
 import type { Page } from '../sources/reading.ts'
-import type { StagedEntity, StagedPage } from '../store/sync-stage.ts'
+import {
+  documentHash,
+  type Stage,
+  type StagedDocument,
+  type StagedEntity,
+  type StagedPage,
+} from '../store/sync-stage.ts'
 import type { Unreadable } from './progress.ts'
 
 export interface Staged {
@@ -45,14 +51,20 @@ export interface Subjects {
   readonly told?: { readonly kind: EntityKind; readonly uid: string }
 }
 
-export async function stagePage(owner: Owner, page: Page, { list, kinds, told }: Subjects): Promise<Staged> {
-  const entities: StagedEntity[] = []
+export async function stagePage(
+  owner: Owner,
+  stage: Pick<Stage, 'unchanged'>,
+  page: Page,
+  { list, kinds, told }: Subjects,
+): Promise<Staged> {
+  const read: Read[] = []
   const unreadable: Unreadable[] = []
   for (const [index, entity] of (page.entities ?? []).entries()) {
     if (index > 0 && index % atATime === 0) await nextTurn()
-    if (isUid(entity.attributes.uid)) entities.push(stageEntity(owner, entity))
+    if (isUid(entity.attributes.uid)) read.push(readEntity(owner, entity))
     else unreadable.push({ list, kind: entity.kind, reason: 'its id is none that could be kept' })
   }
+  const entities = await stageEntities(owner, stage, read)
   for (const { kind, uid, reason } of page.unreadable ?? [])
     unreadable.push({
       list,
@@ -106,22 +118,50 @@ const isKept = ({ group, member }: Membership) => isUid(group) && isUid(member)
 const cleanFact = (fact: Fact): Fact =>
   typeof fact.value === 'string' ? ({ ...fact, value: storable(fact.value) } as Fact) : fact
 
-function stageEntity({ organizationId, configId, source }: Owner, entity: Entity): StagedEntity {
+/** An entity with what it would be staged as. */
+interface Read {
+  readonly entity: Entity
+  readonly staged: Omit<StagedEntity, 'document'>
+  readonly texts: Pick<StagedDocument, 'attributes' | 'raw'>
+}
+
+/** Most entities are as they were known: what they are found by is not made once more, nor their document staged. */
+async function stageEntities(
+  { source }: Owner,
+  stage: Pick<Stage, 'unchanged'>,
+  read: readonly Read[],
+): Promise<StagedEntity[]> {
+  const unchanged = await stage.unchanged(read.map(({ staged }) => staged))
+  const entities: StagedEntity[] = []
+  for (const [index, { entity, staged, texts }] of read.entries()) {
+    if (index > 0 && index % atATime === 0) await nextTurn()
+    if (unchanged.has(staged.entityId)) entities.push(staged)
+    else {
+      const terms = termsOf(entity, source).map(storable)
+      entities.push({ ...staged, document: { ...texts, terms, keys: keysOf(entity).map(storable) } })
+    }
+  }
+  return entities
+}
+
+function readEntity({ organizationId, configId }: Owner, entity: Entity): Read {
   const { kind, attributes, raw, activity } = entity
-  return {
+  const texts = {
+    attributes: canonicalJson(attributes),
+    raw: raw === undefined ? '{}' : canonicalJson(raw),
+  }
+  const staged = {
     kind,
     uid: attributes.uid,
     entityId: entityId(organizationId, configId, kind, attributes.uid),
-    attributes: canonicalJson(attributes),
+    documentHash: documentHash(texts),
     activity: activityText(activity),
-    raw: raw === undefined ? '{}' : canonicalJson(raw),
-    terms: termsOf(entity, source).map(storable),
-    keys: keysOf(entity).map(storable),
     label: storable(labelOf(entity)),
     ...('memberCount' in entity && entity.memberCount !== undefined && { memberCount: entity.memberCount }),
     ...('membersTag' in entity &&
       entity.membersTag !== undefined && { membersTag: storable(entity.membersTag) }),
   }
+  return { entity, staged, texts }
 }
 
 const activityText = (activity: Activity | undefined) =>
