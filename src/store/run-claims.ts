@@ -194,7 +194,7 @@ async function isContradicted(
   const { rows } = await sql<{ is_any: boolean }>`
     select exists (
       select from ${sql.raw(stageTablesOf(id).entities)} as told
-      where told.attributes is not null and told.entity_id in (
+      where told.label is not null and told.entity_id in (
         select removal.entity_id from sync_removals as removal
         join sync_runs as waiting on waiting.id = removal.run_id
         where waiting.config_id = ${configId} and waiting.status = 'quarantined'
