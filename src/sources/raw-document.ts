@@ -75,10 +75,15 @@ function keptMembers(
     if (value !== undefined) members.push([name, value])
   }
   if (members.length === 0) return undefined
-  members.sort(([one], [other]) => (one < other ? -1 : 1))
-  // Not by assignment: a member of the name `__proto__` would become the prototype.
-  return Object.fromEntries(members)
+  members.sort(byName)
+  const document: Record<string, RawValue> = {}
+  // No name that begins with "_" is among them, `__proto__` would become the prototype.
+  for (const [name, value] of members) document[name] = value
+  return document
 }
+
+const byName = ([one]: readonly [string, RawValue], [other]: readonly [string, RawValue]) =>
+  one < other ? -1 : 1
 
 function keptItems(
   items: readonly unknown[],
@@ -86,21 +91,50 @@ function keptItems(
   mapped: ReadonlySet<string>,
   depth: number,
 ): readonly RawValue[] | undefined {
-  const values = items
-    .map((item) => kept(item, path, mapped, depth + 1))
-    .filter((value) => value !== undefined)
+  const values: RawValue[] = []
+  for (const item of items) {
+    const value = kept(item, path, mapped, depth + 1)
+    if (value !== undefined) values.push(value)
+  }
+  if (values.length < 2) return values.length === 0 ? undefined : values
+  return values
     .map((value) => ({ value, text: JSON.stringify(value) }))
     .sort((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0))
     .slice(0, maxItems)
-  return values.length === 0 ? undefined : values.map(({ value }) => value)
+    .map(({ value }) => value)
 }
 
 function isWorthKeeping(name: string, member: unknown): boolean {
-  if (name.length > maxNameLength || pointers.test(name)) return false
-  if (!/^\w+$/.test(name) && keptText(name) !== name) return false
-  if (!secretNames.test(name.toLowerCase().replace(/[^a-z]/g, ''))) return true
-  // Neither a claim nor a time is a secret: `changePasswordAtNextLogin`, `passwordChanged`.
-  return typeof member === 'boolean' || (typeof member === 'string' && isTime.test(member))
+  if (name.length > maxNameLength) return false
+  switch (worthOf(name)) {
+    case 'all':
+      return true
+    case 'claims':
+      return typeof member === 'boolean' || (typeof member === 'string' && isTime.test(member))
+    case 'nothing':
+      return false
+  }
+}
+
+/**
+ * What of the members of a name is kept. Neither a claim nor a time is a secret: `changePasswordAtNextLogin`,
+ * `passwordChanged`.
+ */
+type Worth = 'all' | 'claims' | 'nothing'
+
+/** Records have the same names one after another. */
+const worths = new Map<string, Worth>()
+const mostWorths = 1_000
+
+function worthOf(name: string): Worth {
+  const known = worths.get(name)
+  if (known !== undefined) return known
+  const isRefused = pointers.test(name) || (!/^\w+$/.test(name) && keptText(name) !== name)
+  const isSecret = () => secretNames.test(name.toLowerCase().replace(/[^a-z]/g, ''))
+  const worth = isRefused ? 'nothing' : isSecret() ? 'claims' : 'all'
+  if (worths.size >= mostWorths) worths.clear()
+  worths.set(name, worth)
+  return worth
 }
 
 const isTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})$/
