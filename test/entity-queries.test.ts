@@ -104,7 +104,7 @@ const term = fc.oneof(
       ['id', ['u0', 'u3']],
       ['department', [...departments, 'emea']],
       ['name', ['ada', 'ada lovelace', '"the"', 'b']],
-      ['group', [...groupNames, 'admins', 'g2']],
+      ['group', [...groupNames, 'admins', 'crew', 'g1', 'g2']],
       ['domain', ['one.example', 'two']],
       ['source', ['okta', 'entra_id']],
       ['mfa', ['true', 'false']],
@@ -146,6 +146,19 @@ class History {
           entity: { kind: 'group', attributes: { uid: `g${at}`, name: n === 0 ? name : name.toUpperCase() } },
           from: timeOf(at),
           ...(at === 2 && n === 1 && { to: timeOf(5) }),
+          ...(at === 1 && { to: timeOf(4 + n) }),
+        })
+    // One gets the name of another, and later its own again.
+    for (const [n, config] of configs.entries())
+      for (const [name, from, to] of [
+        ['Domain Admins', 4, 6],
+        ["O'Brien's crew", 6, undefined],
+      ] as const)
+        this.revisions.push({
+          config,
+          entity: { kind: 'group', attributes: { uid: 'g1', name } },
+          from: timeOf(from + n),
+          ...(to !== undefined && { to: timeOf(to + n) }),
         })
   }
 
@@ -181,6 +194,33 @@ class History {
     })
   }
 
+  /** Whether a revision is as asked at some moment that it was there in the span, its groups having the names that they had then. */
+  isMatch(query: QueryTree | undefined, revision: MadeRevision, from: Date, to: Date): boolean {
+    if (query === undefined) return true
+    const isThere = (one: MadeRevision, moment: Date) =>
+      one.from <= moment && (one.to === undefined || one.to > moment)
+    const isWithin = (one: MadeRevision) => one.from <= to && (one.to === undefined || one.to > from)
+    const groups = (moment: Date) => (term: QueryTerm, configId: string) => {
+      const named = this.revisions.filter(
+        (one) => one.entity.kind === 'group' && one.config.id === configId && isWithin(one),
+      )
+      const uids = [...new Set(named.map(({ entity }) => entity.attributes.uid))]
+      return uids.filter((uid) => {
+        const all = named.filter(({ entity }) => entity.attributes.uid === uid)
+        // Whatever never had another name has it before it comes and after it has gone.
+        return (
+          all.every((one) => isNamed(one, term)) ||
+          all.some((one) => isThere(one, moment) && isNamed(one, term))
+        )
+      })
+    }
+    const moments = [from, ...Array.from({ length: 20 }, (_, n) => timeOf(n - 1))].filter(
+      (moment) => moment >= from && moment <= to && isThere(revision, moment),
+    )
+    const terms = new Set(termsOfRevision(revision))
+    return moments.some((moment) => isFulfilled(formulaOf(query, revision.config, groups(moment)), terms))
+  }
+
   idOf(revision: MadeRevision): string {
     return idOf(this.organizationId, revision)
   }
@@ -193,19 +233,9 @@ class History {
     kind: Entity['kind'] = 'identity',
   ): Map<string, number> {
     const within = this.revisions.filter((one) => one.from <= to && (one.to === undefined || one.to > from))
-    const groups = (term: QueryTerm, configId: string) =>
-      within
-        .filter(({ entity, config }) => entity.kind === 'group' && config.id === configId)
-        .filter((one) => isNamed(one, term))
-        .map(({ entity }) => entity.attributes.uid)
     const found = new Map<string, number>()
-    for (const revision of within.filter(({ entity }) => entity.kind === kind)) {
-      if (
-        query === undefined ||
-        isFulfilled(formulaOf(query, revision.config, groups), new Set(termsOfRevision(revision)))
-      )
-        found.set(this.idOf(revision), 0)
-    }
+    for (const revision of within.filter(({ entity }) => entity.kind === kind))
+      if (this.isMatch(query, revision, from, to)) found.set(this.idOf(revision), 0)
     for (const revision of within) {
       const id = this.idOf(revision)
       if (found.has(id)) found.set(id, (found.get(id) ?? 0) + 1)
@@ -313,17 +343,8 @@ function naiveRecent(made: History, query: QueryTree | undefined, from: Date, to
   const last = begun.filter(
     (one) => !begun.some((other) => made.idOf(other) === made.idOf(one) && other.from > one.from),
   )
-  const within = made.revisions.filter((one) => one.from <= to && (one.to === undefined || one.to > from))
-  const groups = (term: QueryTerm, configId: string) =>
-    within
-      .filter((one) => one.entity.kind === 'group' && one.config.id === configId && isNamed(one, term))
-      .map(({ entity }) => entity.attributes.uid)
   return last
-    .filter(
-      (one) =>
-        query === undefined ||
-        isFulfilled(formulaOf(query, one.config, groups), new Set(termsOfRevision(one))),
-    )
+    .filter((one) => made.isMatch(query, one, from, to))
     .sort((a, b) => Number(b.from) - Number(a.from) || (made.idOf(a) < made.idOf(b) ? 1 : -1))
     .map((one) => made.idOf(one))
 }

@@ -7,6 +7,7 @@ import {
   type QueryFieldName,
   queryFields,
 } from './query-fields.ts'
+import { QueryFault } from './query-parser.ts'
 import type { QueryTerm, QueryTree } from './query-tree.ts'
 import {
   allOf,
@@ -27,8 +28,15 @@ export interface KnownConfig {
   readonly domain: string
 }
 
-/** Ids of groups in a configuration, by the term that names them. */
-export type GroupsNamed = (term: QueryTerm, configId: string) => readonly string[]
+/** Ids of groups in a configuration that a term names at a moment. */
+export type GroupsNamed = (term: QueryTerm, configId: string, at: string) => readonly string[]
+
+/** What the terms of a query name in a stretch of time. */
+export interface NamesOfGroups {
+  readonly of: GroupsNamed
+  /** When it is other groups that have one of the names, in the order of time: between two moments they are the same. */
+  changesIn(configId: string): readonly string[]
+}
 
 /** Terms that may name groups: these have to be looked up before. */
 export function groupTermsIn(tree: QueryTree): readonly QueryTerm[] {
@@ -72,7 +80,7 @@ export function dependsOnConfig(tree: QueryTree): boolean {
 export function formulaOf(
   tree: QueryTree,
   config?: KnownConfig,
-  groups: GroupsNamed = () => [],
+  groups: (term: QueryTerm, configId: string) => readonly string[] = () => [],
 ): TermFormula {
   switch (tree.kind) {
     case 'all':
@@ -88,7 +96,11 @@ export function formulaOf(
   }
 }
 
-function termFormula(term: QueryTerm, config: KnownConfig | undefined, groups: GroupsNamed): TermFormula {
+function termFormula(
+  term: QueryTerm,
+  config: KnownConfig | undefined,
+  groups: (term: QueryTerm, configId: string) => readonly string[],
+): TermFormula {
   const { field, value } = term
   const isOfGroup = () =>
     anyOf(config === undefined ? [] : groups(term, config.id).map((uid) => has(`group:${uid}`)))
@@ -135,39 +147,74 @@ export function fieldFormula(
 
 /** What a query without a domain and without names of groups asks for, whatever the configuration. */
 export function matchOf(organizationId: string, formula: TermFormula): Match {
-  const alternative = alternativeOf(formula, organizationId)
-  return { alternatives: alternative === undefined ? [] : [alternative], isIndexed: isIndexed(formula) }
+  const terms = conditionOf(formula, organizationId)
+  return { alternatives: terms === undefined ? [] : [terms], isIndexed: isIndexed(formula) }
 }
 
-/** What it asks for of each configuration, those that are asked the same together. */
+/**
+ * What it asks for of each configuration, those that are asked the same together: where groups got or lost a name that
+ * is asked for, of each stretch of time in which they had it.
+ *
+ * @throws QueryFault where too many groups have the names
+ */
 export function matchByConfig(
   organizationId: string,
   tree: QueryTree,
   configs: readonly KnownConfig[],
-  groups: GroupsNamed,
+  groups: NamesOfGroups,
 ): Match {
-  const found = new Map<string, { alternative: Alternative; configIds: string[]; isIndexed: boolean }>()
+  const found = new Map<string, { alternative: Alternative; configIds: string[] }>()
+  const formulas: TermFormula[] = []
   for (const config of configs) {
-    const formula = formulaOf(tree, config, groups)
-    const alternative = alternativeOf(formula, organizationId)
-    if (alternative === undefined) continue
-    const key = alternative.terms ?? ''
-    const known = found.get(key)
-    if (known === undefined)
-      found.set(key, { alternative, configIds: [config.id], isIndexed: isIndexed(formula) })
-    else known.configIds.push(config.id)
+    for (const { stretch, formula } of formulasOf(tree, config, groups)) {
+      const terms = conditionOf(formula, organizationId)
+      if (terms === undefined) continue
+      if (Buffer.byteLength(terms.terms ?? '') > mostBytes) throw tooManyGroups(tree)
+      formulas.push(formula)
+      const alternative = { ...terms, ...stretch }
+      const key = JSON.stringify(alternative)
+      const known = found.get(key)
+      if (known === undefined) found.set(key, { alternative, configIds: [config.id] })
+      else known.configIds.push(config.id)
+    }
   }
-  const asked = [...found.values()]
   return {
-    alternatives: asked.map(({ alternative, configIds }) =>
+    alternatives: [...found.values()].map(({ alternative, configIds }) =>
       configIds.length === configs.length ? alternative : { ...alternative, configIds },
     ),
-    isIndexed: asked.every((one) => one.isIndexed),
+    isIndexed: formulas.every(isIndexed),
   }
 }
 
+/** Of a tsquery: PostgreSQL takes a MiB of terms. */
+const mostBytes = 1_000_000
+
+const tooManyGroups = (tree: QueryTree) =>
+  new QueryFault(
+    'the groups named are too many to look for at once: name fewer, or more of their names,',
+    groupTermsIn(tree)[0]?.at ?? 0,
+  )
+
+/** The formula for each stretch in which it is the same. */
+function formulasOf(
+  tree: QueryTree,
+  config: KnownConfig,
+  groups: NamesOfGroups,
+): readonly { readonly stretch: Pick<Alternative, 'within'>; readonly formula: TermFormula }[] {
+  const changes = groups.changesIn(config.id)
+  // Before the first change, whatever the moment.
+  return ['', ...changes].map((from, at) => {
+    const until = changes[at]
+    const within = { ...(from !== '' && { from }), ...(until !== undefined && { until }) }
+    return {
+      stretch: changes.length === 0 ? {} : { within },
+      formula: formulaOf(tree, config, (term, configId) => groups.of(term, configId, from)),
+    }
+  })
+}
+
 /** Nothing for what no revision is like. */
-function alternativeOf(formula: TermFormula, organizationId: string): Alternative | undefined {
+function conditionOf(formula: TermFormula, organizationId: string): Pick<Alternative, 'terms'> | undefined {
   if (formula.kind === 'never') return undefined
   return formula.kind === 'always' ? {} : { terms: tsqueryOf(formula, termPrefix(organizationId)) }
 }

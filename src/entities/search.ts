@@ -11,11 +11,20 @@ import {
   findByWalking,
   findGroups,
   type Match,
+  type NamedGroup,
   type Span,
 } from '../store/entity-search.ts'
 import type { Schema } from '../store/schema.ts'
 import type { Sightings } from '../store/sightings.ts'
-import { dependsOnConfig, formulaOf, groupNamed, groupTermsIn, matchByConfig, matchOf } from './matching.ts'
+import {
+  dependsOnConfig,
+  formulaOf,
+  groupNamed,
+  groupTermsIn,
+  matchByConfig,
+  matchOf,
+  type NamesOfGroups,
+} from './matching.ts'
 import { type EntityKind, kindNumbers } from './model.ts'
 import { QueryFault } from './query-parser.ts'
 import type { QueryTerm, QueryTree } from './query-tree.ts'
@@ -95,8 +104,8 @@ function pageOf(rows: readonly RevisionRow[], limit: number, total: number, span
 function count(query: Query, scope: Parameters<typeof countByWalking>[1], match: Match) {
   const [only] = match.alternatives
   // Whatever a configuration has is counted without looking at it.
-  return match.alternatives.length === 1 && only !== undefined && only.terms === undefined
-    ? countByChanges(query, scope, only.configIds)
+  return match.alternatives.length === 1 && only?.terms === undefined && only?.within === undefined
+    ? countByChanges(query, scope, only?.configIds)
     : countByWalking(query, scope, match)
 }
 
@@ -148,7 +157,12 @@ export async function resolve(
 
 const everything: Match = { alternatives: [{}], isIndexed: false }
 
-async function groupsNamed(query: Query, organizationId: string, tree: QueryTree, span: Span) {
+async function groupsNamed(
+  query: Query,
+  organizationId: string,
+  tree: QueryTree,
+  span: Span,
+): Promise<NamesOfGroups> {
   const terms = groupTermsIn(tree)
   const found =
     terms.length === 0
@@ -160,7 +174,7 @@ async function groupsNamed(query: Query, organizationId: string, tree: QueryTree
           terms.map((term) => groupNamed(term, organizationId)),
           mostGroups + 1,
         )
-  const uids = new Map<QueryTerm, Map<string, string[]>>()
+  const names = new Map<QueryTerm, Map<string, NamedGroup[]>>()
   for (const [place, term] of terms.entries()) {
     const named = found.filter(({ at }) => at === place)
     if (named.length > mostGroups)
@@ -168,11 +182,38 @@ async function groupsNamed(query: Query, organizationId: string, tree: QueryTree
         `more than ${mostGroups} groups have this in their name: name a field, or more of the name,`,
         term.at,
       )
-    const byConfig = Map.groupBy(named, ({ config_id }) => config_id)
-    uids.set(
+    names.set(
       term,
-      new Map([...byConfig].map(([configId, groups]) => [configId, groups.map(({ uid }) => uid)])),
+      Map.groupBy(named, ({ config_id }) => config_id),
     )
   }
-  return (term: QueryTerm, configId: string) => uids.get(term)?.get(configId) ?? []
+  return {
+    of: (term, configId, at) =>
+      (names.get(term)?.get(configId) ?? [])
+        .filter((group) => isNamedAt(group, at, span))
+        .map(({ uid }) => uid),
+    changesIn(configId) {
+      const changes = changesOf(found.filter(({ config_id }) => config_id === configId)).filter(
+        (moment) => moment > span.from && moment <= span.to,
+      )
+      if (changes.length > mostChanges)
+        throw new QueryFault(
+          'groups of this name were renamed too often in that time: ask for less of it,',
+          terms[0]?.at ?? 0,
+        )
+      return changes
+    },
+  }
 }
+
+/** How often groups may get or lose a name that is asked for: what is between is asked for each time. */
+const mostChanges = 100
+
+/** When groups that had other names besides got a name or lost it, each moment once and in order. */
+const changesOf = (groups: readonly NamedGroup[]): readonly string[] =>
+  [...new Set(groups.flatMap(({ times }) => (times ?? []).flat()))].filter((moment) => moment !== null).sort()
+
+/** Whether it has the name then, or all along; before the first change where there is no moment. */
+const isNamedAt = ({ times }: NamedGroup, at: string, span: Span): boolean =>
+  times === null ||
+  times.some(([from, until]) => from <= (at || span.from) && (until === null || until > (at || span.from)))

@@ -27,11 +27,21 @@ function joined(
   neutral: TermFormula,
   decisive: TermFormula,
 ): TermFormula {
-  const flat = parts.flatMap((part) => (part.kind === kind ? part.of : [part]))
+  const flat = withoutRepetition(parts.flatMap((part) => (part.kind === kind ? part.of : [part])))
   if (flat.some((part) => part.kind === decisive.kind)) return decisive
   const [first, ...more] = flat.filter((part) => part.kind !== neutral.kind)
   if (first === undefined) return neutral
   return more.length === 0 ? first : { kind, of: [first, ...more] }
+}
+
+/** Each term once: the same group may be named by many words of a query. */
+function withoutRepetition(parts: readonly TermFormula[]): readonly TermFormula[] {
+  const terms = new Set<string>()
+  return parts.filter((part) => {
+    if (part.kind !== 'has') return true
+    const size = terms.size
+    return terms.add(`${part.isPrefix} ${part.term}`).size > size
+  })
 }
 
 /** Whether what fulfils it has one of its terms for certain, so that an index of terms finds it all. */

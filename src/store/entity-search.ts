@@ -19,6 +19,14 @@ export interface Alternative {
   readonly configIds?: readonly string[]
   /** A tsquery; absent: whatever their terms are. */
   readonly terms?: string
+  /** Those alone that were there at some moment of this stretch. */
+  readonly within?: Stretch
+}
+
+/** From one moment until before another, RFC 3339; open where there is none. */
+export interface Stretch {
+  readonly from?: string
+  readonly until?: string
 }
 
 /** Any of the alternatives will do; without one there is nothing. */
@@ -82,12 +90,14 @@ export function matches(
   parameters: Parameters,
 ): string {
   if (alternatives.length === 0) return 'false'
-  const conditions = alternatives.map(({ configIds, terms }) =>
+  const conditions = alternatives.map(({ configIds, terms, within: { from, until } = {} }) =>
     [
       ...(configIds === undefined
         ? []
         : [`${revision}.config_id = any(${parameters.add(configIds)}::uuid[])`]),
       ...(terms === undefined ? [] : [`${revision}.terms @@ ${parameters.add(terms)}::tsquery`]),
+      ...(from === undefined ? [] : [`${revision}.ended_at > ${parameters.add(from)}::timestamptz`]),
+      ...(until === undefined ? [] : [`${revision}.first_seen_at < ${parameters.add(until)}::timestamptz`]),
     ].join(' and '),
   )
   return conditions.includes('') ? 'true' : `(${conditions.map((one) => `(${one})`).join(' or ')})`
@@ -197,22 +207,39 @@ async function counted(query: Query, text: string, { values }: Parameters): Prom
   return Number(row?.total ?? 0)
 }
 
-/** Groups that were there in the span, for each name, a tsquery, at most `limit`; `at` counts the names from 0. */
+export interface NamedGroup {
+  /** Which of the names, from 0. */
+  readonly at: number
+  readonly config_id: string
+  readonly uid: string
+  /** When it had the name, where it had another one besides in the span: `exactTimeText`, and when that ended if it did. */
+  readonly times: readonly (readonly [from: string, until: string | null])[] | null
+}
+
+/** Groups that had a name, a tsquery, at some moment of the span, at most `limit` for each. */
 export async function findGroups(
   query: Query,
   { organizationId, span }: Omit<Scope, 'kind'>,
   groupKind: number,
   names: readonly string[],
   limit: number,
-): Promise<{ readonly at: number; readonly config_id: string; readonly uid: string }[]> {
+): Promise<NamedGroup[]> {
   return await rowsOf(
     query,
-    `select (named.place - 1)::integer as at, found.config_id, found.uid
+    `select (named.place - 1)::integer as at, found.config_id, found.uid, found.times
     from unnest($5::text[]) with ordinality as named (terms, place)
     cross join lateral (
-      select distinct r.config_id, r.uid from entity_revisions r
+      select r.config_id, r.uid, case when exists (
+        select from entity_revisions other
+        where other.organization_id = $1 and other.kind = $2 and other.entity_id = r.entity_id and ${isWithin('other')}
+          and (other.terms @@ named.terms::tsquery) is not true
+      ) then json_agg(json_build_array(
+        ${exactTimeText('r.first_seen_at')}, case when r.ended_at < 'infinity' then ${exactTimeText('r.ended_at')} end
+      )) end as times
+      from entity_revisions r
       where r.terms @@ named.terms::tsquery
         and (r.organization_id = $1 and r.kind = $2 and ${isWithin('r')} and ${ofLivingConfig('r')}) is true
+      group by r.config_id, r.uid, r.entity_id
       limit $6) as found`,
     [organizationId, groupKind, span.from, span.to, names, limit],
   )
