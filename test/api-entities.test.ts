@@ -338,6 +338,19 @@ test('faults are told with their parameter and position', async () => {
   }
 })
 
+test('what is no UTF-8 in percent-encoding is refused, and not looked for as it is written', async () => {
+  const { headers } = await makeWorld()
+  for (const text of ['query=%ff%fe', 'query=Andr%E9', 'query=%ed%a0%80', 'query=a%zz', 'other=%'])
+    for (const path of [context, `${context}/recently_updated`, `${entities}/diff`]) {
+      const answer = await api.call({ path: `${path}?${text}`, headers })
+      assert.deepEqual(
+        [answer.status, answer.json()],
+        [400, { errors: ['query string: expected UTF-8 in percent-encoding'] }],
+      )
+    }
+  assert.equal((await api.call({ path: `${context}?query=Andr%C3%A9+100%25`, headers })).status, 200)
+})
+
 test('unknown parameters are ignored', async () => {
   const { page } = await makeOffice()
   assert.deepEqual(
@@ -557,6 +570,34 @@ test('looks up many principals at once, says which are unknown, and chooses none
     entity_type: entityType('device'),
   })
   assert.ok(device.text.includes(id(okta, laptop)))
+})
+
+test('a look-up finds nobody by part of a name, nor by a name of another time', async () => {
+  const { organizationId, okta, post } = await makeWorld()
+  const group = (uid: string, name: string) => ({ kind: 'group', attributes: { uid, name } }) as const
+  await writeHistory(
+    api.database,
+    organizationId,
+    [
+      { config: okta, entity: group('g1', 'Payroll'), from: daysAgo(9), to: daysAgo(3) },
+      { config: okta, entity: group('g1', 'Former Payroll archive'), from: daysAgo(3) },
+      { config: okta, entity: group('g2', 'Sales EMEA'), from: daysAgo(9), to: daysAgo(3) },
+      { config: okta, entity: group('g2', 'EMEA  Sales'), from: daysAgo(3) },
+      { config: okta, entity: person('u1', { name: 'ada' }), from: daysAgo(9), to: daysAgo(3) },
+      { config: okta, entity: person('u1', { name: 'Ada@acme.com' }), from: daysAgo(3) },
+    ],
+    daysAgo(1),
+  )
+  const found = async (kind: 'group' | 'identity', principals: readonly string[], as_of = 'now') => {
+    const answer = await post(`${entities}/lookup`, { principals, as_of, entity_type: entityType(kind) })
+    const { data } = answer.json() as { data: { attributes: { entities: Shown[] } }[] }
+    return data.map(({ attributes }) => attributes.entities.length)
+  }
+  const names = ['payroll', 'Former Payroll Archive', 'sales emea', 'emea sales']
+  assert.deepEqual(await found('group', names), [0, 1, 0, 1])
+  assert.deepEqual(await found('group', names, 'now-5d'), [1, 0, 1, 0])
+  assert.deepEqual(await found('identity', ['ADA', 'ada@acme.com', 'u1']), [0, 1, 1])
+  assert.deepEqual(await found('identity', ['ADA', 'ada@acme.com', 'u1'], 'now-5d'), [1, 0, 1])
 })
 
 test('a look-up takes a thousand principals of any length that they have, and not one more', async () => {

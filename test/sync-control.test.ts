@@ -9,6 +9,7 @@ import { newProgress } from '../src/sync/progress.ts'
 import { SyncRefusal } from '../src/sync/refusal.ts'
 import { freshDatabase } from './fresh-database.ts'
 import { idleSync } from './idle-sync.ts'
+import { someoneWaits } from './lock-waits.ts'
 import { createWorld, directoryOf, newRun, newTenant } from './sync-world.ts'
 
 /** One for all: each test has configurations of its own. */
@@ -190,6 +191,19 @@ test('a pause keeps a scheduled run that is queued from beginning, and it is due
   await sync.pause(who, configId)
   assert.equal(await statusOf(id), 'cancelled')
   assert.ok(Number((await state()).next_full_at) <= Date.now())
+})
+
+test('whoever pauses or resumes what is being removed at that moment hears that there is nothing', async () => {
+  for (const change of [sync.pause, sync.resume]) {
+    const { who, configId } = await newScene()
+    let ends: Promise<readonly PromiseSettledResult<void>[]> | undefined
+    await inTransaction(database, async (transaction) => {
+      await transaction.deleteFrom('integration_configs').where('id', '=', configId).execute()
+      ends = Promise.allSettled([change(who, configId)])
+      await someoneWaits(database)
+    })
+    assert.deepEqual(refusalsIn((await ends) ?? []), ['config_not_found'])
+  }
 })
 
 test('a pause leaves alone what was asked for, and what is under way', async () => {

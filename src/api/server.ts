@@ -161,6 +161,12 @@ export async function createServer(
     }
   })
 
+  // Other bytes would be looked for as they are written, and nobody would be found.
+  server.addHook('preValidation', (request, _, done) => {
+    if (isQueryReadable(request)) done()
+    else done(new RequestError('invalid_request', 'query string: expected UTF-8 in percent-encoding'))
+  })
+
   server.addHook('onSend', (_, reply, payload, done) => {
     // Fastify adds a charset, which JSON does not have and not every client expects.
     if (reply.getHeader('content-type') === 'application/json; charset=utf-8')
@@ -296,6 +302,18 @@ function requestId(request: IncomingMessage): string {
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i
 
 const pathOf = (request: FastifyRequest) => request.url.split('?', 1)[0] ?? ''
+
+/** Whether what stands behind the path of an address is UTF-8 in percent-encoding. */
+function isQueryReadable({ url }: FastifyRequest): boolean {
+  const begin = url.indexOf('?')
+  if (begin === -1 || !url.includes('%', begin)) return true
+  try {
+    decodeURIComponent(url.slice(begin))
+    return true
+  } catch {
+    return false
+  }
+}
 
 /**
  * Refuses to start with a route that does not say whom it serves, and remembers which methods each address takes.

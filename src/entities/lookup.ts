@@ -4,10 +4,10 @@ import { findByKeys, type PrincipalRow } from '../store/entity-keys.ts'
 import type { RevisionRow } from '../store/entity-rows.ts'
 import type { Schema } from '../store/schema.ts'
 import { fieldFormula } from './matching.ts'
-import { type EntityKind, kindNumbers } from './model.ts'
+import { type Entity, type EntityKind, kindNumbers } from './model.ts'
 import { type QueryFieldName, queryFields } from './query-fields.ts'
 import { anyOf, tsqueryOf } from './term-formula.ts'
-import { fold, termPrefix } from './terms.ts'
+import { fold, keysOf, termPrefix } from './terms.ts'
 
 type Query = Kysely<Schema>
 
@@ -47,10 +47,19 @@ export async function lookUpPrincipals(
     withRaw,
   })
   const found: PrincipalRow[][] = principals.map(() => [])
-  for (const row of rows) found[row.place]?.push(row)
+  for (const row of rows) if (isNamed(row, kind, keys[row.place] ?? '')) found[row.place]?.push(row)
   for (const entities of found)
     if (entities.length > 1) entities.sort((a, b) => (a.entity_id < b.entity_id ? -1 : 1))
   return found
+}
+
+/**
+ * Whether a revision has the name as a whole. Terms do not tell: the words of a group's name are terms, and so is what
+ * stands before the "@" of a user name.
+ */
+function isNamed({ attributes }: PrincipalRow, kind: EntityKind, key: string): boolean {
+  const entity = { kind, attributes: JSON.parse(attributes) } as Entity
+  return keysOf(entity).includes(key)
 }
 
 /** Whether a key is one word without a quote or backslash: in quotes, it stands for itself in a tsquery. */

@@ -24,11 +24,29 @@ export const pageToken = (question: readonly unknown[], place: readonly (string 
   return Buffer.from(`1 ${digestOf(question, words)} ${words}`).toString('base64url')
 }
 
+/** What a word of a place is. Whoever knows the question can make a token: nothing else may come of it. */
+export type PlaceWord = 'time' | 'id' | 'count'
+
+const isWord: Readonly<Record<PlaceWord, (word: string) => boolean>> = {
+  // To the microsecond, and a day that there is.
+  time: (word) =>
+    /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,6})?Z$/.test(word) &&
+    new Date(Date.parse(word)).toJSON()?.slice(0, 19) === word.slice(0, 19),
+  id: (word) => /^[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}$/.test(word),
+  count: (word) => /^\d{1,15}$/.test(word),
+}
+
 /** @throws PageTokenFault */
-export function readPageToken(question: readonly unknown[], token: string): readonly string[] {
-  const [, digest, words = ''] = form.exec(Buffer.from(token, 'base64url').toString('latin1')) ?? []
-  if (digest === undefined || digest !== digestOf(question, words)) throw new PageTokenFault()
-  return words.split(' ')
+export function readPageToken(
+  question: readonly unknown[],
+  place: readonly PlaceWord[],
+  token: string,
+): readonly string[] {
+  const [, digest, text = ''] = form.exec(Buffer.from(token, 'base64url').toString('latin1')) ?? []
+  const words = text.split(' ')
+  const isSound = words.length === place.length && place.every((what, at) => isWord[what](words[at] ?? ''))
+  if (!isSound || digest !== digestOf(question, text)) throw new PageTokenFault()
+  return words
 }
 
 const digestOf = (question: readonly unknown[], words: string) =>

@@ -202,8 +202,10 @@ export function createSync(parts: SyncParts): Sync {
   }
 
   const switchTo = async (paused: boolean, { organization, actor }: Who, configId: string) => {
-    const config = await configOf(organization.id, configId)
     await inTransaction(database, async (transaction) => {
+      // So that it is not removed meanwhile.
+      const config = await configsIn(transaction).hold(organization.id, configId)
+      if (config === undefined) throw new SyncRefusal({ kind: 'config_not_found', id: configId })
       await beginSyncs(transaction, config, now())
       if (!(await setPaused(transaction, organization.id, configId, paused))) return
       const calledOff = paused ? await callOffScheduled(transaction, configId, now()) : undefined

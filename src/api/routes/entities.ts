@@ -246,7 +246,7 @@ export function entityRoutes(server: Server, parts: ServerParts): void {
       const tree = readQuery(query)
       const asked = readStretch(from, to, now())
       const question = ['diff', organizationId, query, from, to, entity_type]
-      const place = readPlace(question, page_token)
+      const place = readPlace(question, ['time', 'time', 'time', 'id'], page_token)
       const [low = '', high = '', at = '', id = ''] = place ?? []
       const { match, span } = await readingLate(
         'query',

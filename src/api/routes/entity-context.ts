@@ -109,7 +109,7 @@ export function entityContextRoutes(
       const tree = readQuery(query)
       const asked = readTime({ from, to, as_of }, now())
       const question = ['entity_context', organizationId, query, from, to, as_of, entity_type]
-      const place = readPlace(question, page_token)
+      const place = readPlace(question, ['time', 'time', 'id', 'count', 'count'], page_token)
       const [low = '', high = '', id = '', total = '', moment = ''] = place ?? []
       const momentMs = place === undefined ? asked.momentMs : Number(moment)
       const page = await readingLate(

@@ -3,7 +3,7 @@ import type { FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { type EntityKind, entityKinds, entityTypes } from '../../entities/model.ts'
 import { MomentFault, readMoment } from '../../entities/moments.ts'
-import { PageTokenFault, readPageToken } from '../../entities/page-token.ts'
+import { PageTokenFault, type PlaceWord, readPageToken } from '../../entities/page-token.ts'
 import { parseQuery, QueryFault } from '../../entities/query-parser.ts'
 import type { QueryTree } from '../../entities/query-tree.ts'
 import type { Span } from '../../store/entity-search.ts'
@@ -153,7 +153,11 @@ export function readAt(name: string, asked: string, now: Date): { readonly at: s
 }
 
 /** The words of a token; undefined for the first page. */
-export const readPlace = (question: readonly unknown[], token: string | undefined) =>
+export const readPlace = (
+  question: readonly unknown[],
+  place: readonly PlaceWord[],
+  token: string | undefined,
+) =>
   token === undefined || token === ''
     ? undefined
-    : reading('page_token', () => readPageToken(question, token))
+    : reading('page_token', () => readPageToken(question, place, token))
