@@ -74,6 +74,24 @@ export const mayConcernOneScope = (error: SourceError) =>
   error.providerCode === 'admin_policy_enforced' ||
   error.providerCode === 'invalid_scope'
 
+/**
+ * Whether a refusal may be about the one object that was asked for, so that others are worth asking for: a group of
+ * another organisation is refused by the words that refuse them all. Neither the credentials nor a scope, a limit or
+ * an outage are refused so.
+ *
+ * @see https://github.com/GAM-team/GAM/issues/400 a group elsewhere: `domainCannotUseApis`
+ * @see https://github.com/GAM-team/GAM/blob/main/src/gam/gamlib/glgapi.py GROUP_GET_THROW_REASONS
+ */
+export function mayConcernOneObject(error: SourceError): boolean {
+  if (error.operation === tokenOperation) return false
+  const code = codeOf(error)
+  return (
+    code === 'google_admin_not_authorized' ||
+    code === 'google_api_access_disabled' ||
+    (code === 'google_unrecognised_refusal' && error.status === 400)
+  )
+}
+
 /** Whether the answer is a 404 about the path itself, which says nothing of what was asked about. */
 export function isUnknownToWhatAnswers(error: unknown): boolean {
   if (!(error instanceof SourceError) || error.status !== 404) return false

@@ -1,7 +1,10 @@
 /** The log of groups: in which of them something happened since a mark, so that their members are read anew. */
+import type { Group } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { type IncrementList, type Json, MarkLost, type Page } from '../reading.ts'
-import { groupLog, isObject, isText, type JsonObject } from './client.ts'
+import { groupLog, isObject, isText, type JsonObject, tokenOperation } from './client.ts'
+import { mayConcernOneObject } from './diagnosis.ts'
+import { groupsRequest } from './lists.ts'
 import { groupOf, idOf } from './normalise.ts'
 import type { GoogleReading } from './reading-session.ts'
 
@@ -68,42 +71,72 @@ const groupsNamedBy = ({ parameters }: JsonObject): string[] =>
 
 const listOf = (value: unknown): readonly JsonObject[] => (Array.isArray(value) ? value.filter(isObject) : [])
 
-/** The log names groups by their addresses. Those that are not there any more are left out. */
+/**
+ * The log names groups by their addresses. Left out are those that are not there any more, and those that Google does
+ * not show: the log also names groups of other organisations, as when an invitation to one is accepted.
+ *
+ * @throws SourceError where no group may be read
+ */
 async function findGroups(
   session: GoogleReading,
   keys: readonly string[],
 ): Promise<NonNullable<Page['changedGroups']>> {
-  const found = await Promise.all(
-    keys.map(async (key) => {
-      try {
-        return groupOf(
-          await session.read('groups', {
-            operation: 'read a group',
-            about: 'group',
-            path: `groups/${encodeURIComponent(key)}`,
-            query: { fields: 'kind,id,email,directMembersCount' },
-          }),
-        )
-      } catch (error) {
-        if (isGone(error)) return undefined
-        throw error
-      }
-    }),
-  )
-  return found.flatMap((group) =>
-    group === undefined
+  const answers = await Promise.all(keys.map((key) => answerAbout(session, key)))
+  const refusals = answers.filter((answer) => answer instanceof SourceError)
+  const [refusal] = refusals
+  if (refusal !== undefined && refusals.length === answers.length) await readFirstGroup(session, refusal)
+  return answers.flatMap((answer) =>
+    answer === undefined || answer instanceof SourceError
       ? []
       : [
           {
-            uid: group.attributes.uid,
-            ...(group.memberCount !== undefined && { memberCount: group.memberCount }),
+            uid: answer.attributes.uid,
+            ...(answer.memberCount !== undefined && { memberCount: answer.memberCount }),
           },
         ],
   )
 }
 
-const isGone = (error: unknown) =>
-  error instanceof SourceError && error.code === 'refused' && error.status === 404
+/** The group; undefined where it has gone, the refusal where Google does not show this one. */
+async function answerAbout(session: GoogleReading, key: string): Promise<Group | SourceError | undefined> {
+  try {
+    return await readGroup(session, key)
+  } catch (error) {
+    if (!(error instanceof SourceError) || error.code !== 'refused') throw error
+    if (mayConcernOneObject(error)) return error
+    if (isGone(error)) return undefined
+    throw error
+  }
+}
+
+const readGroup = async (session: GoogleReading, key: string) =>
+  groupOf(
+    await session.read('groups', {
+      operation: 'read a group',
+      about: 'group',
+      path: `groups/${encodeURIComponent(key)}`,
+      query: { fields: 'kind,id,email,directMembersCount' },
+    }),
+  )
+
+/**
+ * Tells a log of nothing but groups elsewhere from a permission that is missing: of the organisation's own groups, one
+ * is read in the same way.
+ *
+ * @throws SourceError where it may not be read; `refusal` where there is none
+ */
+async function readFirstGroup(session: GoogleReading, refusal: SourceError): Promise<void> {
+  const request = groupsRequest(session)
+  const { items } = await session.page(
+    { ...request, query: { ...request.query, maxResults: '1' }, itemFields: 'id' },
+    undefined,
+  )
+  const id = idOf(items[0]?.id)
+  if (id === undefined) throw refusal
+  await readGroup(session, id)
+}
+
+const isGone = (error: SourceError) => error.operation !== tokenOperation && error.status === 404
 
 /** When the log was begun to be read, and its next page. */
 function logCursorOf(
