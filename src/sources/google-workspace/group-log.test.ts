@@ -25,6 +25,7 @@ let entries: Entry[] = []
 let refusals: ReadonlyMap<string, { readonly status: number; readonly body: unknown }> = new Map()
 /** Single groups that were asked for, by the last part of the path. */
 let asked: string[] = []
+let hasIds = true
 
 before(async () => {
   google = await createGoogleSandbox({ users: 40, groups: 8, devices: 0, seed: 'log' })
@@ -33,6 +34,7 @@ beforeEach(() => {
   entries = []
   refusals = new Map()
   asked = []
+  hasIds = true
 })
 
 const addressOf = (index: number) => `${google.directory.group(index).mailNickname}@example.com`
@@ -52,7 +54,7 @@ function readLog(query: URLSearchParams): object {
   return {
     kind: 'admin#reports#activities',
     items: shown.slice(from, to).map(({ group, at, index }) => ({
-      id: { time: new Date(at).toISOString(), uniqueQualifier: String(index) },
+      ...(hasIds && { id: { time: new Date(at).toISOString(), uniqueQualifier: String(index) } }),
       events: [{ name: 'add_member', parameters: [{ name: 'group_id', value: group }] }],
     })),
     ...(to < shown.length && { nextPageToken: String(to) }),
@@ -168,4 +170,83 @@ test('a token, a scope, a limit and an outage are no refusal of one group', asyn
     refusals = new Map([['theirs@elsewhere.example', refused]])
     await assert.rejects(readFrom(mark), { code: 'refused', status: refused.status })
   }
+})
+
+test('an entry that comes late is read, up to three hours late, and every entry once', async () => {
+  let { mark } = await readFrom(await loggedGroups.begin(open()))
+  for (const late of [0, 12, 25, 40, 90, 180]) {
+    clock += minute
+    const lateByMs = late * minute
+    log(addressOf(late % 8), { lateByMs })
+    let named = 0
+    const shownAt = clock + lateByMs
+    while (clock <= shownAt + 60 * minute) {
+      clock += 15 * minute
+      const read = await readFrom(mark)
+      mark = read.mark
+      named += read.named
+      assert.equal(asked.length, read.named)
+    }
+    assert.equal(named, 1, `${late} minutes`)
+  }
+})
+
+test('what happened before a full run is not read again, however late it is told', async () => {
+  clock += minute
+  log(addressOf(1))
+  log(addressOf(2), { lateByMs: 40 * minute })
+  clock += 20 * minute
+  let { mark, named } = await readFrom(await loggedGroups.begin(open()))
+  for (let increments = 0; increments < 4; increments++) {
+    clock += 15 * minute
+    const read = await readFrom(mark)
+    mark = read.mark
+    named += read.named
+  }
+  assert.equal(named, 0)
+})
+
+test('more entries than a mark can hold are read again, as long as the log is, and the mark stays small', async () => {
+  const started = clock
+  let { mark } = await readFrom(await loggedGroups.begin(open()))
+  clock += minute
+  for (let index = 0; index < 1_500; index++) log(addressOf(index % 8))
+  clock += minute
+  const first = await readFrom(mark)
+  assert.equal(first.named, 30 * 8)
+  assert.ok(JSON.stringify(first.mark).length < 12_000)
+  clock += 15 * minute
+  log(addressOf(3))
+  // The newest are known; the oldest hundred are on two pages and a bit.
+  const second = await readFrom(first.mark)
+  assert.equal(second.named, 1 + 8 + 8 + 1)
+  clock = started + 4 * 3_600_000
+  mark = (await readFrom(second.mark)).mark
+  assert.equal((await readFrom(mark)).named, 0)
+})
+
+test('a group that was refused is asked for again by the next increment, the others are not', async () => {
+  const mark = await loggedGroups.begin(open())
+  clock += minute
+  log(addressOf(3))
+  log(addressOf(4))
+  refusals = new Map([[addressOf(4), forbidden]])
+  const first = await readFrom(mark)
+  assert.equal(first.named, 1)
+  clock += 15 * minute
+  refusals = new Map()
+  const second = await readFrom(first.mark)
+  assert.deepEqual([second.named, asked], [1, [addressOf(4)]])
+  clock += 15 * minute
+  assert.equal((await readFrom(second.mark)).named, 0)
+})
+
+test('entries without an id of their own are read whenever they are met', async () => {
+  const mark = await loggedGroups.begin(open())
+  clock += minute
+  log(addressOf(3))
+  hasIds = false
+  const first = await readFrom(mark)
+  clock += 15 * minute
+  assert.deepEqual([first.named, (await readFrom(first.mark)).named], [1, 1])
 })

@@ -1,4 +1,5 @@
 /** The log of groups: in which of them something happened since a mark, so that their members are read anew. */
+import { hash } from 'node:crypto'
 import type { Group } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { type IncrementList, type Json, MarkLost, type Page } from '../reading.ts'
@@ -9,11 +10,16 @@ import { groupOf, idOf } from './normalise.ts'
 import type { GoogleReading } from './reading-session.ts'
 
 /**
- * How far back the log is read beyond the mark, in milliseconds: entries come a couple of minutes late, some later.
+ * How late entries may come, in milliseconds. Google's table of lag times says "a couple of minutes" of most logs, and
+ * of that of groups "tens of minutes (can also go up to a couple of hours)"; rarely it is more. No order is promised.
  *
  * @see https://support.google.com/a/answer/7061566
+ * @see https://github.com/elastic/integrations/pull/19780 who waited two hours for this log
+ * @see https://github.com/elastic/integrations/issues/13081 what is missed without an overlap
  */
-const overlapMs = 10 * 60_000
+const longestLagMs = 3 * 3_600_000
+/** By how much our clock may be ahead, and the Directory behind its log when a full run reads it. In milliseconds. */
+const slackMs = 10 * 60_000
 /** The log holds 180 days. */
 const longestLogMs = 179 * 86_400_000
 /** Entries a page; it could be 1,000, but each group that they name is asked for before the next page. */
@@ -36,32 +42,85 @@ export const loggedGroups: IncrementList<GoogleReading> = {
   kinds: [],
   begin: async (session) => session.now().toISOString(),
   async read(session, mark, cursor) {
-    const { begunAt, token } = logCursorOf(cursor) ?? { begunAt: session.now().toISOString() }
-    const { named, next } = await readLog(session, mark, token)
-    const changedGroups = await findGroups(session, named)
-    return { changedGroups, ...(next === undefined ? { mark: begunAt } : { next: { begunAt, token: next } }) }
+    const { sinceMs, handled } = markIn(mark, session.now())
+    const at = logCursorOf(cursor) ?? { begunAt: session.now().toISOString(), handled: '' }
+    const { entries, next } = await readLog(session, sinceMs, at.token)
+    const news = entries.filter(({ id }) => id === undefined || !handled.has(id))
+    const { changedGroups, refused } = await findGroups(session, [
+      ...new Set(news.flatMap(({ groups }) => groups)),
+    ])
+    const nextSinceMs = Math.max(sinceMs, Date.parse(at.begunAt) - longestLagMs)
+    const toKeep = entries.filter(
+      // What was refused may be shown later.
+      ({ atMs, groups }) => atMs >= nextSinceMs && !groups.some((group) => refused.has(group)),
+    )
+    const nowHandled = withIds(at.handled, toKeep)
+    return next === undefined
+      ? { changedGroups, mark: { since: new Date(nextSinceMs).toISOString(), handled: nowHandled } }
+      : { changedGroups, next: { begunAt: at.begunAt, token: next, handled: nowHandled } }
   },
 }
 
-async function readLog(session: GoogleReading, mark: Json, token: string | undefined) {
-  const nowMs = session.now().getTime()
+/**
+ * From when the log is read, and what of it was handled already. The mark of a full run is the moment when that began:
+ * it has read what happened before, however late the log tells of it.
+ */
+function markIn(mark: Json, now: Date): { readonly sinceMs: number; readonly handled: ReadonlySet<string> } {
+  const { since, handled } = isObject(mark)
+    ? { since: Date.parse(String(mark.since)), handled: mark.handled }
+    : { since: Date.parse(String(mark)) - slackMs, handled: '' }
   // Our clock may have been ahead.
-  const since = Math.min(nowMs, typeof mark === 'string' ? Date.parse(mark) : Number.NaN)
-  if (!(nowMs - since < longestLogMs)) throw new MarkLost('the log of groups does not reach back to the mark')
+  const sinceMs = Math.min(now.getTime() - slackMs, since)
+  if (!(now.getTime() - sinceMs < longestLogMs))
+    throw new MarkLost('the log of groups does not reach back to the mark')
+  return { sinceMs, handled: new Set(idsIn(isText(handled) ? handled : '')) }
+}
+
+/** An entry that names groups. */
+interface LogEntry {
+  /** Undefined where Google gave it none: it is handled whenever it is met. */
+  readonly id?: string
+  readonly atMs: number
+  readonly groups: readonly string[]
+}
+
+async function readLog(session: GoogleReading, sinceMs: number, token: string | undefined) {
   const { items, next } = await session.page(
     {
       scope: 'groupLog',
       operation: 'read the log of groups',
       about: 'customer',
       ...groupLog,
-      query: { startTime: new Date(since - overlapMs).toISOString(), maxResults: String(entriesPerPage) },
-      itemFields: 'events(name,parameters(name,value))',
+      query: { startTime: new Date(sinceMs).toISOString(), maxResults: String(entriesPerPage) },
+      itemFields: 'id(time,uniqueQualifier),events(name,parameters(name,value))',
     },
     token,
   )
-  const named = [...new Set(items.flatMap(({ events }) => listOf(events).flatMap(groupsNamedBy)))]
-  return { named, next }
+  return { entries: items.map(entryOf).filter(({ groups }) => groups.length > 0), next }
 }
+
+function entryOf({ id: key, events }: JsonObject): LogEntry {
+  const { time, uniqueQualifier } = isObject(key) ? key : {}
+  const isNamed = isText(time) && isText(uniqueQualifier)
+  return {
+    ...(isNamed && { id: hash('sha256', `${time} ${uniqueQualifier}`, 'base64url').slice(0, idLength) }),
+    atMs: Date.parse(String(time)),
+    groups: listOf(events).flatMap(groupsNamedBy),
+  }
+}
+
+/** Characters of an entry's id: 48 bits, so that one is taken for one of 1,400 others once in 200 billion times. */
+const idLength = 8
+/**
+ * Most entries whose ids are kept, the newest first, as the log comes. With the longest page token they stay below what
+ * is kept of a mark or a cursor (16,384 characters). The groups of others are read again as long as the log is.
+ */
+const mostHandled = 1_400
+
+const idsIn = (text: string): readonly string[] => text.match(/.{8}/g) ?? []
+
+const withIds = (handled: string, entries: readonly LogEntry[]): string =>
+  [...new Set([...idsIn(handled), ...entries.flatMap(({ id }) => id ?? [])])].slice(0, mostHandled).join('')
 
 const groupsNamedBy = ({ parameters }: JsonObject): string[] =>
   listOf(parameters).flatMap(({ name, value }) => {
@@ -77,15 +136,15 @@ const listOf = (value: unknown): readonly JsonObject[] => (Array.isArray(value) 
  *
  * @throws SourceError where no group may be read
  */
-async function findGroups(
-  session: GoogleReading,
-  keys: readonly string[],
-): Promise<NonNullable<Page['changedGroups']>> {
-  const answers = await Promise.all(keys.map((key) => answerAbout(session, key)))
-  const refusals = answers.filter((answer) => answer instanceof SourceError)
-  const [refusal] = refusals
-  if (refusal !== undefined && refusals.length === answers.length) await readFirstGroup(session, refusal)
-  return answers.flatMap((answer) =>
+async function findGroups(session: GoogleReading, keys: readonly string[]): Promise<FoundGroups> {
+  const answers = await Promise.all(
+    keys.map(async (key) => ({ key, answer: await answerAbout(session, key) })),
+  )
+  const refused = answers.filter(({ answer }) => answer instanceof SourceError)
+  const [first] = refused
+  if (first?.answer instanceof SourceError && refused.length === answers.length)
+    await readFirstGroup(session, first.answer)
+  const changedGroups = answers.flatMap(({ answer }) =>
     answer === undefined || answer instanceof SourceError
       ? []
       : [
@@ -95,6 +154,13 @@ async function findGroups(
           },
         ],
   )
+  return { changedGroups, refused: new Set(refused.map(({ key }) => key)) }
+}
+
+interface FoundGroups {
+  readonly changedGroups: NonNullable<Page['changedGroups']>
+  /** As the log names them. */
+  readonly refused: ReadonlySet<string>
 }
 
 /** The group; undefined where it has gone, the refusal where Google does not show this one. */
@@ -138,11 +204,11 @@ async function readFirstGroup(session: GoogleReading, refusal: SourceError): Pro
 
 const isGone = (error: SourceError) => error.operation !== tokenOperation && error.status === 404
 
-/** When the log was begun to be read, and its next page. */
+/** When the log was begun to be read, its next page, and what of it is handled. */
 function logCursorOf(
   cursor: Json | undefined,
-): { readonly begunAt: string; readonly token?: string } | undefined {
-  return isObject(cursor) && isText(cursor.begunAt) && isText(cursor.token)
-    ? { begunAt: cursor.begunAt, token: cursor.token }
-    : undefined
+): { readonly begunAt: string; readonly token?: string; readonly handled: string } | undefined {
+  if (!isObject(cursor) || !isText(cursor.begunAt) || !isText(cursor.token)) return undefined
+  const { begunAt, token, handled } = cursor
+  return { begunAt, token, handled: isText(handled) ? handled : '' }
 }

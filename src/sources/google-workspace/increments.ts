@@ -8,7 +8,7 @@
  * - where the scope for it is delegated, the log of groups: members are read anew wherever anything happened
  *
  * It proves nothing of a kind as a whole: a member who came while another went leaves the number as it was, log
- * entries may come late or never, dissolved groups are told nowhere by their ids, and devices are not read. The next
+ * entries may come hours late or never, dissolved groups are told nowhere by their ids, and devices are not read. The next
  * full run repairs that.
  */
 import type { IncrementList, Json } from '../reading.ts'
