@@ -609,6 +609,28 @@ for (const status of [403, 404])
     assert.equal(await membersOf(scene, 'g1'), 7)
   })
 
+test('a group that a full run could not ask for its members is asked by the increments that follow, until it tells them', async () => {
+  const scene = await sceneOf({ world: { hasMemberTags: true } })
+  const { faults, asked } = scene.world
+  const refused: World['faults'][number] = ({ list, owner }) => {
+    if (list === 'members' && owner === 'g1') throw refusal(403)
+    return undefined
+  }
+  const ownersOf = async (sync: () => Promise<unknown>) => {
+    const before = asked.length
+    await sync()
+    return asked.slice(before).flatMap(({ owner }) => owner ?? [])
+  }
+  faults.push(refused)
+  await scene.sync()
+  assert.equal(await membersOf(scene, 'g1'), 0)
+  faults.length = 0
+  // Nothing tells of the group: it has not changed.
+  assert.deepEqual(await ownersOf(() => scene.sync({ mode: 'incremental' })), ['g1'])
+  assert.equal(await membersOf(scene, 'g1'), 8)
+  assert.deepEqual(await ownersOf(() => scene.sync({ mode: 'incremental' })), [])
+})
+
 test('a user whose groups are refused stays in those that changed', async () => {
   const scene = await sceneOf({
     counts: { users: 4, groups: 2 },

@@ -452,6 +452,43 @@ test('ends a run whose every group is refused, soon', async () => {
   assert.ok(world.asked.filter(({ list }) => list === 'members').length < 40)
 })
 
+test('ends a run whose credentials are refused while members are read, at once and however few groups are left', async () => {
+  const world = worldOf({
+    faults: [
+      ({ list, owner }) => {
+        if (list === 'members' && owner !== 'g0') throw refusal(401)
+        return undefined
+      },
+    ],
+  })
+  await assert.rejects(read(world), failsWith('acme_token_revoked'))
+})
+
+test('ends a run whose credentials are refused while an optional list is read', async () => {
+  const world = worldOf({
+    faults: [
+      ({ list }) => {
+        if (list === 'roles') throw refusal(401)
+        return undefined
+      },
+    ],
+  })
+  await assert.rejects(read(world), failsWith('acme_token_revoked'))
+})
+
+test('ends a run of which several groups were asked and none told its members', async () => {
+  const world = worldOf({
+    faults: [
+      ({ list }) => {
+        if (list === 'members') throw refusal(403)
+        return undefined
+      },
+    ],
+  })
+  await assert.rejects(read(world), failsWith('acme_forbidden'))
+  assert.ok(world.asked.filter(({ list }) => list === 'members').length < 20)
+})
+
 test('reads what has changed since the mark, and the members of groups that have changed', async () => {
   const world = worldOf()
   const { directory } = world

@@ -107,6 +107,14 @@ const causes = {
     remedy: 'Grant it.',
     docs: 'https://acme.example/docs',
   },
+  acme_token_revoked: {
+    determinate: true,
+    reach: 'everything',
+    title: 'Acme refuses the token',
+    explanation: 'It was revoked.',
+    remedy: 'Make another one.',
+    docs: 'https://acme.example/docs',
+  },
   acme_away: {
     determinate: false,
     title: 'Acme does not answer',
@@ -351,7 +359,10 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
     egress: () => [{ host: 'acme.example', chosenBy: 'provider' }],
     open: (_target, { http }) => ({ http }),
     reader: reader as never,
-    diagnose: ({ status }) => causeOf(causes, status === 403 ? 'acme_forbidden' : 'acme_away'),
+    diagnose: ({ status }) => {
+      if (status === 401) return causeOf(causes, 'acme_token_revoked')
+      return causeOf(causes, status === 403 ? 'acme_forbidden' : 'acme_away')
+    },
   })
   return Object.assign(world, { source })
 }

@@ -11,6 +11,12 @@ export interface Cause {
   readonly docs: string
 }
 
+/**
+ * How far a refusal reaches: to whatever is asked for with these credentials, or to all of what was asked for,
+ * whichever of it. Where a cause has none, it may be about a single object.
+ */
+export type Reach = 'everything' | 'all_alike'
+
 /** A cause as a source declares it. `{name}` in a text is filled in by `causeOf`. */
 export interface CauseTemplate {
   /**
@@ -18,6 +24,7 @@ export interface CauseTemplate {
    * and the check is unknown.
    */
   readonly determinate: boolean
+  readonly reach?: Reach
   readonly title: string
   readonly explanation: string
   readonly remedy: string
@@ -29,6 +36,7 @@ export type CauseCatalogue = Readonly<Record<string, CauseTemplate>>
 /** A cause that applies to the case at hand, with whether it settles the check. */
 export interface Diagnosis {
   readonly determinate: boolean
+  readonly reach?: Reach
   readonly cause: Cause
 }
 
@@ -43,6 +51,7 @@ export function causeOf<C extends CauseCatalogue>(
   const fill = (text: string) => text.replace(/\{(\w+)\}/g, (_, name: string) => values[name] ?? `<${name}>`)
   return {
     determinate: template.determinate,
+    ...(template.reach !== undefined && { reach: template.reach }),
     cause: {
       code,
       title: fill(template.title),

@@ -12,7 +12,7 @@ import {
   toldSince,
 } from './merge-tables.ts'
 import { membersOf } from './merge-terms.ts'
-import { renewedGroups } from './renewed-groups.ts'
+import { renewedGroups, unreadGroups, unreadTag } from './renewed-groups.ts'
 import { stageTablesOf } from './stage-tables.ts'
 
 const groupKind = sql.lit(kindNumbers.group)
@@ -97,7 +97,12 @@ function sideBySide(comparing: Comparing) {
     known.entity_id is not null and ${frozen},
     coalesce(told.label <> known.label, false),
     case when told.label is not null then told.ctid end, told.document_hash, told.activity,
-    coalesce(told.members_tag, known.members_tag),
+    case
+      when ${frozen} then known.members_tag
+      when coalesce(told.kind, known.kind) = ${groupKind}
+        and coalesce(told.entity_id, known.entity_id) in (${keptIn(comparing)}) then ${unreadTag}
+      else coalesce(told.members_tag, nullif(known.members_tag, ${unreadTag}))
+    end,
     known.first_seen_at, known.opened_in, known.content_hash, known.document_hash, known.facts, known.activity,
     known.members_tag, known.members_print,
     case when ${merge.areMembershipsComplete ? sql`${frozen} or exists (${keptIn(comparing)})` : sql`true`} then known.group_uids end`
@@ -116,7 +121,7 @@ function insertTouched(comparing: Comparing) {
   const { organizationId, configId } = merge.run
   const { entities } = stageOf(comparing)
   const changedGroups = sql`
-    ${renewedGroups(stageTablesOf(merge.run.id), merge.run)}
+    ${renewedGroups(stageTablesOf(merge.run.id), merge.run, merge.mode)}
     union
     select told.uid from ${entities} as told
     join entity_revisions as known on known.organization_id = ${organizationId}
@@ -126,6 +131,7 @@ function insertTouched(comparing: Comparing) {
     insert into merge_entities
     with touched as (
       ${toldOf(comparing, sql`true`)}
+      union select entity_id from ${unreadGroups(merge.run)}
       union select entity_id from (${membersOf(merge.run, changedGroups)}) as member
     )
     select ${sideBySide(comparing)}

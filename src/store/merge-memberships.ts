@@ -93,7 +93,7 @@ function insertGroups(comparing: Comparing) {
     insert into merge_groups
     select afterwards.no, row_number() over (order by afterwards.uid), afterwards.uid,
       '{"uid":' || to_json(afterwards.uid::text) || ',"name":' || to_json(afterwards.label) || '}',
-      not kept.is_kept and afterwards.uid in (${renewedGroups(stageTablesOf(merge.run.id), merge.run)}),
+      not kept.is_kept and afterwards.uid in (${renewedGroups(stageTablesOf(merge.run.id), merge.run, merge.mode)}),
       kept.is_kept,
       afterwards.opened_at is null or afterwards.is_renamed
         or ${print} is distinct from afterwards.known_members_print,

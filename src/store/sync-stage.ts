@@ -233,7 +233,7 @@ export async function openStage(database: Database, run: RunHandle): Promise<Sta
     async changedGroups(afterUid, limit) {
       const rows = await rowsOf(sql<OwnerRow>`
         select renewed.uid, coalesce(named.member_count, owner.member_count) as member_count
-        from (${renewedGroups(tables, run)}) as renewed
+        from (${renewedGroups(tables, run, mode)}) as renewed
         left join ${latest('group')} as owner on owner.uid = renewed.uid
         left join lateral (
           select member_count from ${memberships}

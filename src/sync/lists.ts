@@ -26,7 +26,7 @@ export interface ListReading {
 /**
  * Begins to read. An optional list that cannot be read is left out, and so are those that come after it.
  *
- * @throws (by `ended`) SyncFailure when a required one cannot be read, MarkLost, ReadingStopped
+ * @throws (by `ended`) SyncFailure when a required one cannot be read, or nothing can, MarkLost, ReadingStopped
  */
 export function readLists(parts: ReadingParts, lists: readonly ReadableList[]): ListReading {
   const begun = new Map<string, Promise<boolean>>()
@@ -117,7 +117,7 @@ async function readList(parts: ReadingParts, list: ReadableList): Promise<boolea
     return true
   } catch (error) {
     if (!(error instanceof Unread)) throw error
-    if (required) throw new SyncFailure(error.error)
+    if (required || error.reach === 'everything') throw new SyncFailure(error.error)
     recorder.note((progress) =>
       withList(progress, name, { ...listOf(progress, name), state: 'left_out', error: error.error }),
     )

@@ -12,7 +12,7 @@ export const membershipsName = 'memberships'
 
 /** Owners asked of the stage at a time. */
 const ownersPerLook = 1_000
-/** Owners that a provider may refuse to tell of: above, it refuses memberships as such. */
+/** Owners that a provider may refuse to tell of: above, and where it tells of none, it refuses memberships as such. */
 const maxRefused = 20
 
 type Walk = MembershipWalk<unknown>
@@ -73,7 +73,14 @@ export async function walkMemberships(
     }
   }
   await Promise.all(Array.from({ length: pace.ownersAtOnce }, work))
+  refuseUnanswered(recorder.progress)
   recorder.note((progress) => changed(progress, () => ({ isEnded: true })))
+}
+
+/** @throws SyncFailure when several owners were asked, and none told anything */
+function refuseUnanswered({ memberships }: Progress): void {
+  const { refused = 0, pages = 0, error } = memberships ?? {}
+  if (refused > 1 && pages === 0 && error !== undefined) throw new SyncFailure(error)
 }
 
 interface OpenOwner {
@@ -157,7 +164,7 @@ async function readOwner(
         changed(progress, (now) => ({ open: withoutOpen(now, uid) })),
       )
     const refused = (recorder.progress.memberships?.refused ?? 0) + 1
-    if (!mayRefuse || !error.isFinal || refused > maxRefused) throw new SyncFailure(error.error)
+    if (!mayRefuse || !error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)
     await recorder.add(unreadPage(owner), (progress) =>
       changed(progress, (now) => ({
         open: withoutOpen(now, uid),

@@ -102,7 +102,7 @@ async function takeMarks({ reader, session }: Everything, parts: ReadingParts): 
         return { marks: { [name]: keptMark(mark, title) }, unmarked: [] }
       } catch (error) {
         if (!(error instanceof Unread)) throw error
-        if (required) throw new SyncFailure(error.error)
+        if (required || error.reach === 'everything') throw new SyncFailure(error.error)
         return { marks: {}, unmarked: [error.error] }
       }
     }),

@@ -2,6 +2,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { OpenedConfig } from '../configs/opened.ts'
 import { SourceError } from '../outbound/source-error.ts'
+import type { Reach } from '../sources/cause.ts'
 import type { Json, Page } from '../sources/reading.ts'
 import type { EntityType } from '../sources/source.ts'
 import type { Stage } from '../store/sync-stage.ts'
@@ -35,12 +36,19 @@ export class Unread extends Error {
   readonly status: number | undefined
   /** Asked again it would be the same. */
   readonly isFinal: boolean
+  readonly reach: Reach | undefined
 
-  constructor(error: RunError, status: number | undefined, isFinal: boolean) {
+  constructor(error: RunError, { status, isFinal, reach }: Pick<Unread, 'status' | 'isFinal' | 'reach'>) {
     super(error.code)
     this.error = error
     this.status = status
     this.isFinal = isFinal
+    this.reach = reach
+  }
+
+  /** Whether only what was asked for may be refused: whoever is not let in at all (401) is refused whatever it is. */
+  get mayBeOfOne(): boolean {
+    return this.isFinal && this.reach === undefined && this.status !== 401
   }
 }
 
@@ -72,7 +80,11 @@ export async function patiently<T>(
       // What is not there, or not understood as it was asked, will not be there later.
       const isFinal = diagnosis.determinate || [400, 404, 410].includes(error.status ?? 0)
       if (isFinal || attempt >= pace.attempts)
-        throw new Unread(readingError(opened, diagnosis, error, list), error.status, isFinal)
+        throw new Unread(readingError(opened, diagnosis, error, list), {
+          status: error.status,
+          isFinal,
+          reach: diagnosis.reach,
+        })
       const asked = (error.retryAfterSeconds ?? 0) * 1000
       const pauseMs = pace.pauseMs * 2 ** (attempt - 1) * (0.75 + Math.random() / 2)
       const ms = Math.max(Math.min(pauseMs, pace.longestPauseMs), Math.min(asked, pace.longestWaitMs))

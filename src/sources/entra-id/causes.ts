@@ -22,6 +22,12 @@ const no = (template: Omit<CauseTemplate, 'determinate'>): CauseTemplate => ({
   determinate: true,
   ...template,
 })
+/** A "no" to whatever is asked for with these credentials. */
+const noToEverything = (template: Omit<CauseTemplate, 'determinate' | 'reach'>): CauseTemplate =>
+  no({ reach: 'everything', ...template })
+/** A "no" to all of what was asked for, whichever of it. */
+const noToAllAlike = (template: Omit<CauseTemplate, 'determinate' | 'reach'>): CauseTemplate =>
+  no({ reach: 'all_alike', ...template })
 const unclear = (template: Omit<CauseTemplate, 'determinate'>): CauseTemplate => ({
   determinate: false,
   ...template,
@@ -126,7 +132,7 @@ export const causes = {
     remedy: 'Send the certificate and the key of one and the same pair.',
     docs: certificatePage,
   }),
-  entra_certificate_expired: no({
+  entra_certificate_expired: noToEverything({
     title: 'The certificate has expired',
     explanation: 'It was valid until {date}.',
     remedy: `Create a new certificate, upload it at ${secretsPath} > Certificates, and send it with its key.`,
@@ -145,7 +151,7 @@ export const causes = {
     remedy: 'Send the token of your identity provider as it is, in three parts separated by dots.',
     docs: federationPage,
   }),
-  entra_federated_token_expired: no({
+  entra_federated_token_expired: noToEverything({
     title: 'The federated token has expired',
     explanation: "Your identity provider's tokens are valid for a short time, and this one's is over.",
     remedy: 'Have your identity provider issue a new token, and validate with it right away.',
@@ -153,14 +159,14 @@ export const causes = {
   }),
 
   // Access: the sign-in service refused.
-  entra_tenant_not_found: no({
+  entra_tenant_not_found: noToEverything({
     title: 'There is no tenant {tenant} in {cloud}',
     explanation:
       'The sign-in service of this cloud knows no such tenant. The ID has a typing error, or the tenant is in another Microsoft cloud.',
     remedy: `Compare with "Directory (tenant) ID" at ${overviewPath}. For a tenant of US Government or China, set cloud to us-gov, us-gov-dod or china.`,
     docs: tenantPage,
   }),
-  entra_other_cloud: no({
+  entra_other_cloud: noToEverything({
     title: 'The tenant is not in {cloud}',
     explanation: 'Each Microsoft cloud signs in its own tenants only. This tenant belongs to {right_cloud}.',
     remedy: 'Set cloud to {right_cloud_name}; the app must be registered in that cloud.',
@@ -172,54 +178,54 @@ export const causes = {
     remedy: 'If reading fails, set cloud to {right_cloud_name}.',
     docs: cloudsPage,
   }),
-  entra_app_not_found: no({
+  entra_app_not_found: noToEverything({
     title: 'The app {client} is not known in the tenant',
     explanation:
       'The tenant {tenant} has neither an app registration with this client ID nor a service principal of an app from another tenant.',
     remedy: `Compare with "Application (client) ID" and "Directory (tenant) ID" at ${overviewPath}. For an app that is registered in another tenant, an administrator of this one must grant consent first.`,
     docs: registrationPage,
   }),
-  entra_app_disabled: no({
+  entra_app_disabled: noToEverything({
     title: 'The app {client} is disabled',
     explanation: 'An administrator, or Microsoft, has disabled it, so that no token is issued for it.',
     remedy:
       'Set "Enabled for users to sign-in?" to Yes in Microsoft Entra admin center > Enterprise apps > (your app) > Properties.',
     docs: disabledAppPage,
   }),
-  entra_app_is_public: no({
+  entra_app_is_public: noToEverything({
     title: 'The app {client} is a public client',
     explanation: 'A public client has no credentials of its own, so that it cannot authenticate as itself.',
     remedy:
       'Set "Allow public client flows" to No in Microsoft Entra admin center > App registrations > (your app) > Authentication, or use another app.',
     docs: registrationPage,
   }),
-  entra_secret_wrong: no({
+  entra_secret_wrong: noToEverything({
     title: 'The client secret is wrong',
     explanation:
       'The app {client} has no client secret with this value. Deleted secrets are answered the same way.',
     remedy: `Copy the column "Value" (not "Secret ID") at ${secretsPath} > Client secrets, or create a new client secret.`,
     docs: credentialsPage,
   }),
-  entra_secret_expired: no({
+  entra_secret_expired: noToEverything({
     title: 'The client secret has expired',
     explanation: 'The value was right, and its time is over.',
     remedy: `Create a new client secret at ${secretsPath} > Client secrets, and send its value.`,
     docs: credentialsPage,
   }),
-  entra_credential_rejected: no({
+  entra_credential_rejected: noToEverything({
     title: "The app's credentials were rejected",
     explanation: 'The sign-in service refused to authenticate the app {client} with what was given.',
     remedy: `Replace the credentials: create a new client secret, or upload the certificate again, at ${secretsPath}.`,
     docs: errorCodesPage,
   }),
-  entra_certificate_not_registered: no({
+  entra_certificate_not_registered: noToEverything({
     title: 'The certificate is not registered with the app',
     explanation:
       'The signature could not be checked with any certificate of the app {client}: this one was never uploaded, was removed, or has expired.',
     remedy: `Upload this certificate at ${secretsPath} > Certificates, and compare its thumbprint.`,
     docs: certificatePage,
   }),
-  entra_certificate_subject: no({
+  entra_certificate_subject: noToEverything({
     title: 'The subject of the certificate is not authorised',
     explanation: 'The app accepts certificates by subject name and issuer, and this one has another.',
     remedy: "Use a certificate with an authorised subject, or change the app's trusted subjects.",
@@ -254,7 +260,7 @@ export const causes = {
       "Read the provider's words in the report; check the certificate or the issuer of the federated token.",
     docs: errorCodesPage,
   }),
-  entra_federated_token_rejected: no({
+  entra_federated_token_rejected: noToEverything({
     title: 'The federated token was not accepted',
     explanation:
       'Its signature, issuer or lifetime did not hold. Entra fetches the keys of the issuer from its public discovery document.',
@@ -262,34 +268,34 @@ export const causes = {
       'Check that the issuer publishes its signing keys where Entra can reach them, and send a token that it has just issued.',
     docs: federationPage,
   }),
-  entra_federated_no_match: no({
+  entra_federated_no_match: noToEverything({
     title: 'No federated credential of the app matches the token',
     explanation:
       'Issuer, subject and audience of the token must equal those of one federated credential of the app {client}, letter for letter. Here {part} differs.',
     remedy: `Correct the entry at ${secretsPath} > Federated credentials (mind upper case and a slash at the end), or have the token issued with the expected values.`,
     docs: federationPage,
   }),
-  entra_federated_token_type: no({
+  entra_federated_token_type: noToEverything({
     title: 'The federated token is of a kind that is not accepted',
     explanation:
       'A token that Entra itself issued is accepted only where it was issued to an app, not to a user.',
     remedy: 'Send a token that the other app got with its own credentials.',
     docs: federationPage,
   }),
-  entra_consent_missing: no({
+  entra_consent_missing: noToEverything({
     title: 'The app is not consented to in the tenant',
     explanation: 'An administrator of the tenant {tenant} has not granted the app {client} what it asks for.',
     remedy: `Add the application permissions at ${apiPermissionsPath}, and choose "Grant admin consent".`,
     docs: consentPage,
   }),
-  entra_graph_not_in_tenant: no({
+  entra_graph_not_in_tenant: noToEverything({
     title: 'The tenant does not know the Graph of {cloud}',
     explanation:
       'A token for {graph} was asked for, and the tenant has no such resource: it belongs to another cloud, or to the other one of the two US Government clouds.',
     remedy: 'Check which cloud the tenant is in, and set cloud to global, us-gov, us-gov-dod or china.',
     docs: cloudsPage,
   }),
-  entra_graph_disabled: no({
+  entra_graph_disabled: noToEverything({
     title: 'Microsoft Graph is disabled in the tenant',
     explanation:
       'The service principal of Microsoft Graph is disabled, or the subscription of the tenant has lapsed.',
@@ -297,7 +303,7 @@ export const causes = {
       'Enable it in Microsoft Entra admin center > Enterprise apps > Microsoft Graph > Properties, and check the subscription.',
     docs: disabledAppPage,
   }),
-  entra_conditional_access: no({
+  entra_conditional_access: noToEverything({
     title: 'A Conditional Access policy blocks the app',
     explanation: 'The credentials may be right; a policy of the tenant refuses the app access from here.',
     remedy:
@@ -343,14 +349,14 @@ export const causes = {
     remedy: 'Enter a domain of your tenant, or use an app registration of the tenant that owns {domain}.',
     docs: domainsPage,
   }),
-  entra_no_application_permissions: no({
+  entra_no_application_permissions: noToEverything({
     title: 'The app has no application permission at all',
     explanation:
       'The token carries no application permissions: they were never added, admin consent is missing, or they were added as delegated permissions, which do not count when an app acts as itself.',
     remedy: `Add {permission} with type Application at ${apiPermissionsPath} > Microsoft Graph, and choose "Grant admin consent". Then a new token is needed: validate again after a few minutes.`,
     docs: consentPage,
   }),
-  entra_permission_missing: no({
+  entra_permission_missing: noToAllAlike({
     title: 'The application permission {permission} is missing',
     explanation:
       'Graph allows the read only with this permission or a wider one, and the token carries none of them.',
@@ -365,14 +371,14 @@ export const causes = {
       'Wait a few minutes and validate again. If it persists, look for restrictions on the app in Microsoft Entra admin center > Enterprise apps > (your app) > Permissions.',
     docs: authErrorsPage,
   }),
-  entra_service_principal_missing: no({
+  entra_service_principal_missing: noToEverything({
     title: 'The app has no service principal in the tenant',
     explanation:
       'The app {client} may be registered, and yet it is nobody in the tenant as long as it has no service principal there. Registrations made by script often lack it.',
     remedy: `Choose "Grant admin consent" at ${apiPermissionsPath}: this creates the service principal. Then validate again.`,
     docs: consentPage,
   }),
-  entra_service_principal_disabled: no({
+  entra_service_principal_disabled: noToEverything({
     title: 'The service principal of the app is disabled',
     explanation: 'The app {client} can still get a token, but Graph refuses it in this tenant.',
     remedy:
@@ -386,7 +392,7 @@ export const causes = {
     remedy: "Check the cloud and this server's clock, then try again.",
     docs: authErrorsPage,
   }),
-  entra_premium_required: no({
+  entra_premium_required: noToAllAlike({
     title: 'The tenant has no licence for this data',
     explanation:
       'Sign-in activity and registered authentication methods need Microsoft Entra ID P1 or P2. Everything else can be synchronised without.',

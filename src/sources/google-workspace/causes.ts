@@ -32,6 +32,12 @@ const no = (template: Omit<CauseTemplate, 'determinate'>): CauseTemplate => ({
   determinate: true,
   ...template,
 })
+/** A "no" to whatever is asked for with these credentials. */
+const noToEverything = (template: Omit<CauseTemplate, 'determinate' | 'reach'>): CauseTemplate =>
+  no({ reach: 'everything', ...template })
+/** A "no" to all of what was asked for, whichever of it. */
+const noToAllAlike = (template: Omit<CauseTemplate, 'determinate' | 'reach'>): CauseTemplate =>
+  no({ reach: 'all_alike', ...template })
 const unclear = (template: Omit<CauseTemplate, 'determinate'>): CauseTemplate => ({
   determinate: false,
   ...template,
@@ -53,6 +59,7 @@ export const causes = {
     docs: pages.serviceAccount,
   }),
   google_operator_account_unusable: unclear({
+    reach: 'everything',
     title: "This server's own service account cannot be used",
     explanation:
       "Only the administrator is yours here; the service account is the one that this server's operator holds. {reason}. This says nothing about your administrator.",
@@ -138,21 +145,21 @@ export const causes = {
   }),
 
   // Access: what the token endpoint says.
-  google_key_rejected: no({
+  google_key_rejected: noToEverything({
     title: "Google does not accept the key's signature",
     explanation:
       'The signature does not belong to a valid key of {account}: the key was deleted, disabled or has expired, or private_key and client_email come from different files.',
     remedy: newKeyRemedy,
     docs: pages.tokenErrors,
   }),
-  google_key_disabled: no({
+  google_key_disabled: noToEverything({
     title: 'The key or its service account is disabled',
     explanation: 'Google knows the key with which the request was signed, and it is disabled.',
     remedy:
       'In the Google Cloud console, open IAM & Admin > Service accounts > {account} and enable the account and its key, or create a new key.',
     docs: pages.disabledAccount,
   }),
-  google_service_account_unknown: no({
+  google_service_account_unknown: noToEverything({
     title: 'The service account does not exist',
     explanation: 'Google knows no service account {account}: it was deleted, or its project was.',
     remedy:
@@ -188,28 +195,28 @@ export const causes = {
     remedy: 'Set the clock of this server by NTP, then try again.',
     docs: pages.tokenErrors,
   }),
-  google_delegation_missing: no({
+  google_delegation_missing: noToAllAlike({
     title: 'The service account has no domain-wide delegation',
     explanation:
       'Google refused every scope to {client} when it asked on behalf of {admin}: none of them is delegated to it in the Workspace of this administrator. The entry must hold the numeric client ID, not the e-mail address. A new delegation takes effect within minutes as a rule, at most 24 hours.',
     remedy: `In ${delegationPath}, add {client} with these scopes: {missing}. If you did so less than a day ago, wait and try again.`,
     docs: pages.delegation,
   }),
-  google_scopes_missing: no({
+  google_scopes_missing: noToAllAlike({
     title: 'None of the needed scopes is delegated',
     explanation:
       'Google knows {client} in this Workspace, but none of the scopes that are needed is delegated to it.',
     remedy: `In ${delegationPath}, edit the entry of {client} and add these scopes: {missing}.`,
     docs: pages.delegation,
   }),
-  google_scope_missing: no({
+  google_scope_missing: noToAllAlike({
     title: 'The scope {scope} is not delegated',
     explanation:
       'Google refused this scope to {client}, although it granted others. A change of the delegation takes effect within minutes as a rule, at most 24 hours.',
     remedy: `In ${delegationPath}, edit the entry of {client} and add: {missing}. If you did so less than a day ago, wait and try again.`,
     docs: pages.delegation,
   }),
-  google_blocked_by_policy: no({
+  google_blocked_by_policy: noToAllAlike({
     title: "The organisation's policy blocks the access",
     explanation:
       'An administrator restricted which apps may use these scopes, and {client} is not among those allowed.',
@@ -217,26 +224,26 @@ export const causes = {
       'In Admin console > Security > Access and data control > API controls > Manage app access, trust the app with {client}.',
     docs: pages.appAccess,
   }),
-  google_account_restricted: no({
+  google_account_restricted: noToEverything({
     title: "Google restricts the administrator's account",
     explanation: 'Google denies access in the name of {admin}, since the account is restricted.',
     remedy:
       'In Admin console > Directory > Users, look up {admin} and lift the restriction, or name another administrator as admin_email.',
     docs: pages.suspension,
   }),
-  google_admin_unknown: no({
+  google_admin_unknown: noToEverything({
     title: 'The administrator does not exist',
     explanation: 'Google knows no account {admin} in a Workspace that this service account may act for.',
     remedy: 'Give the primary e-mail address of an administrator of this Workspace as admin_email.',
     docs: pages.tokenErrors,
   }),
-  google_admin_deleted: no({
+  google_admin_deleted: noToEverything({
     title: "The administrator's account was deleted",
     explanation: 'Google says that {admin} has been deleted.',
     remedy: 'Give the address of another administrator as admin_email, or restore the account.',
     docs: pages.tokenErrors,
   }),
-  google_admin_refused: no({
+  google_admin_refused: noToEverything({
     title: 'Google lets nobody act for this administrator',
     explanation:
       'The key is in order: asked without an administrator, Google granted it a token. For {admin} it refused, without saying why. A suspended account, or one that has never signed in, is the usual reason.',
@@ -262,7 +269,7 @@ export const causes = {
   }),
 
   // What the Directory API says.
-  google_admin_sdk_disabled: no({
+  google_admin_sdk_disabled: noToEverything({
     title: 'The Admin SDK API is off in the project of the service account',
     explanation:
       'Google counts requests on the Cloud project {project}, to which the service account belongs, and the Admin SDK API is not enabled there.',
@@ -270,34 +277,34 @@ export const causes = {
       'Enable it at https://console.cloud.google.com/apis/library/admin.googleapis.com?project={project}, wait a few minutes, and try again.',
     docs: pages.enableApi,
   }),
-  google_api_access_disabled: no({
+  google_api_access_disabled: noToEverything({
     title: 'The organisation does not allow API access',
     explanation: 'Google says that this domain cannot use APIs (domainCannotUseApis).',
     remedy:
       'In Admin console > Security > Access and data control > API controls, allow API access and unrestrict Google Workspace Admin. If it was changed just now, wait some minutes.',
     docs: pages.appAccess,
   }),
-  google_project_deleted: no({
+  google_project_deleted: noToEverything({
     title: 'The Cloud project of the service account is gone',
     explanation: 'Google says that the project {project} is not valid: it was deleted, or never existed.',
     remedy:
       'Restore the project within 30 days of its deletion (Google Cloud console > IAM & Admin > Manage resources), or use a service account of another project.',
     docs: pages.reasons,
   }),
-  google_project_suspended: no({
+  google_project_suspended: noToEverything({
     title: 'The Cloud project of the service account is suspended',
     explanation: 'Google suspended the project {project}.',
     remedy: 'Appeal in the Google Cloud console, or use a service account of another project.',
     docs: pages.projectSuspension,
   }),
-  google_project_denied: no({
+  google_project_denied: noToEverything({
     title: 'The Cloud project may not be used for this request',
     explanation: 'Google does not let the caller use the project {project}.',
     remedy:
       'Check in the Google Cloud console that the project exists and that {account} belongs to it, or create the service account anew.',
     docs: pages.reasons,
   }),
-  google_billing_disabled: no({
+  google_billing_disabled: noToEverything({
     title: 'Billing is disabled for the Cloud project of the service account',
     explanation:
       'Google refuses requests on account of the project {project}, whose billing account is disabled.',
@@ -305,14 +312,14 @@ export const causes = {
       'Enable billing for {project} in the Google Cloud console, or use a service account of another project.',
     docs: pages.reasons,
   }),
-  google_vpc_service_controls: no({
+  google_vpc_service_controls: noToEverything({
     title: 'VPC Service Controls refuse the request',
     explanation: 'The project {project} lies in a service perimeter that does not let this request in.',
     remedy:
       'Add an ingress rule for this server and admin.googleapis.com to the perimeter, or use a service account of a project outside of it.',
     docs: pages.vpc,
   }),
-  google_token_refused: no({
+  google_token_refused: noToEverything({
     title: 'Google does not accept the token that it has just issued',
     explanation:
       "Two tokens, both fresh, were refused as invalid: access in the name of {admin} is revoked, or the account's state changed.",
@@ -328,7 +335,7 @@ export const causes = {
       'Check that nothing between this server and admin.googleapis.com changes requests. Then try again.',
     docs: pages.directory,
   }),
-  google_scope_insufficient: no({
+  google_scope_insufficient: noToAllAlike({
     title: "The token's scope does not suffice",
     explanation: 'Google issued a token for {scope}, and says that it does not cover this read.',
     remedy: `In ${delegationPath}, edit the entry of {client} and add {scope} again, exactly so.`,
@@ -356,7 +363,7 @@ export const causes = {
     remedy: 'Give the primary e-mail address of an administrator of this Workspace as admin_email.',
     docs: pages.users,
   }),
-  google_admin_suspended: no({
+  google_admin_suspended: noToEverything({
     title: 'The administrator is suspended',
     explanation:
       'The account {admin} is suspended or archived, and cannot be relied on to read the directory.',

@@ -19,6 +19,12 @@ const no = (template: Omit<CauseTemplate, 'determinate'>): CauseTemplate => ({
   determinate: true,
   ...template,
 })
+/** A "no" to whatever is asked for with these credentials. */
+const noToEverything = (template: Omit<CauseTemplate, 'determinate' | 'reach'>): CauseTemplate =>
+  no({ reach: 'everything', ...template })
+/** A "no" to all of what was asked for, whichever of it. */
+const noToAllAlike = (template: Omit<CauseTemplate, 'determinate' | 'reach'>): CauseTemplate =>
+  no({ reach: 'all_alike', ...template })
 /** Nothing was learnt about the credentials. */
 const unknown = (template: Omit<CauseTemplate, 'determinate'>): CauseTemplate => ({
   determinate: false,
@@ -103,7 +109,7 @@ export const causes = {
       "Enter the organisation's address as the Admin Console shows it in the menu of the signed-in user.",
     docs: domainDocs,
   }),
-  okta_organization_deactivated: no({
+  okta_organization_deactivated: noToEverything({
     title: 'The Okta organisation at {host} is deactivated',
     explanation: 'Okta no longer serves this organisation.',
     remedy: 'Have the organisation activated again by Okta support, or use another one.',
@@ -116,7 +122,7 @@ export const causes = {
     docs: domainDocs,
   }),
 
-  okta_token_rejected: no({
+  okta_token_rejected: noToEverything({
     title: 'Okta refuses the API token',
     explanation:
       'The token is wrong, was revoked, belongs to another organisation, was not used for 30 days, or belongs to a user who was deactivated. A token that is tied to network zones may be refused like this, too, where this server is outside them.',
@@ -124,14 +130,14 @@ export const causes = {
       'Look the token up in the Admin Console of {host} under Security > API > Tokens. If it is there, add the address of this server to its network zones; otherwise create a new one and enter its value here.',
     docs: tokenDocs,
   }),
-  okta_token_wrong_kind: no({
+  okta_token_wrong_kind: noToEverything({
     title: 'Okta refuses the API token, which looks like {looks_like}',
     explanation: 'What was given has the form of {looks_like}. Okta refused it.',
     remedy:
       'Create a token in the Admin Console of {host} under Security > API > Tokens, and paste the value that Okta shows once.',
     docs: tokenDocs,
   }),
-  okta_token_not_permitted: no({
+  okta_token_not_permitted: noToEverything({
     title: 'The API token may not be used for this',
     explanation:
       'Okta knows the token but does not let it read even its own user: the user who made it is no administrator any more, or the token is tied to network zones that this server is outside of.',
@@ -139,7 +145,7 @@ export const causes = {
       'In the Admin Console, check under Security > API > Tokens from where the token may be used, and under Security > Administrators that its user is at least a Read-only Administrator.',
     docs: zoneDocs,
   }),
-  okta_session_invalid: no({
+  okta_session_invalid: noToEverything({
     title: 'Okta does not accept the API token as one',
     explanation: 'Okta answered as if the request had carried no API token that it can read.',
     remedy:
@@ -147,14 +153,14 @@ export const causes = {
     docs: tokenDocs,
   }),
 
-  okta_client_unknown: no({
+  okta_client_unknown: noToEverything({
     title: 'The organisation has no app with this client ID',
     explanation: 'Okta at {host} does not know the client ID {client_id}, or its app is deactivated.',
     remedy:
       "Copy the Client ID from the General tab of the API Services app in this organisation's Admin Console, and check that the app is active.",
     docs: serviceAppDocs,
   }),
-  okta_client_rejected: no({
+  okta_client_rejected: noToEverything({
     title: 'Okta refuses to authenticate the app',
     explanation:
       'Okta did not accept the app {client_id} with this key, and does not say which of the two is wrong; an app that is deactivated or set to a client secret is refused alike.',
@@ -162,7 +168,7 @@ export const causes = {
       'On the General tab of the app, check that it is active, that Client authentication is "Public key / Private key", and that the public half of this key is listed.',
     docs: serviceAppDocs,
   }),
-  okta_key_not_registered: no({
+  okta_key_not_registered: noToEverything({
     title: 'The private key does not belong to the app',
     explanation:
       "The signature or the key's ID fits none of the public keys of the app {client_id}: the key was rotated or deleted, or belongs to another app.",
@@ -170,7 +176,7 @@ export const causes = {
       'On the General tab of the app, under Public keys, add the public half of this private key; if a key ID is given here, it must be the KID shown there.',
     docs: serviceAppDocs,
   }),
-  okta_key_set_unusable: no({
+  okta_key_set_unusable: noToEverything({
     title: "The app's public keys cannot be used",
     explanation:
       'Okta cannot verify anything with the public keys that the app {client_id} holds or points to: there is none, or one is invalid, ambiguous or meant for another use.',
@@ -185,7 +191,7 @@ export const causes = {
       'Check that the URL under Public keys on the General tab of the app answers Okta, then try again.',
     docs: serviceAppDocs,
   }),
-  okta_client_secret_app: no({
+  okta_client_secret_app: noToEverything({
     title: 'The app is set to a client secret',
     explanation:
       'Okta issues access tokens for its API only to apps that authenticate with a public and a private key.',
@@ -193,21 +199,21 @@ export const causes = {
       'On the General tab of the app, set Client authentication to "Public key / Private key" and add the public half of this key.',
     docs: serviceAppDocs,
   }),
-  okta_not_service_app: no({
+  okta_not_service_app: noToEverything({
     title: 'The app is no API Services app',
     explanation: 'Only apps of the type "API Services" can get access tokens without a user.',
     remedy:
       'Create an app under Applications > Create App Integration > API Services, and use its client ID and key.',
     docs: serviceAppDocs,
   }),
-  okta_grant_type_missing: no({
+  okta_grant_type_missing: noToEverything({
     title: 'The app may not use client credentials',
     explanation: 'The grant type "Client Credentials" is not allowed for the app {client_id}.',
     remedy:
       'On the General tab of the app, allow the grant type Client Credentials, or create an API Services app.',
     docs: serviceAppDocs,
   }),
-  okta_network_zone: no({
+  okta_network_zone: noToEverything({
     title: "This server is outside the app's network zones",
     explanation:
       'The app {client_id} may only be used from certain network zones, and this server is in none of them.',
@@ -215,14 +221,14 @@ export const causes = {
       'Add the addresses from which this server reaches the internet to the network zone (Security > Networks), or change the zones on the General tab of the app.',
     docs: zoneDocs,
   }),
-  okta_policy_denied: no({
+  okta_policy_denied: noToEverything({
     title: 'A policy of the organisation denies the app its access token',
     explanation: "The organisation's policies do not let the app {client_id} have a token with these scopes.",
     remedy:
       'Check the policies that apply to the app, and the System Log for the evaluation of this request.',
     docs: errorDocs,
   }),
-  okta_access_denied: no({
+  okta_access_denied: noToEverything({
     title: 'Okta denies the request',
     explanation:
       'The authorization server denied the request of the app {client_id} without a closer reason.',
@@ -230,14 +236,14 @@ export const causes = {
       'Look the request up in the System Log (Reports > System Log), which tells the reason; network zones and access policies of the app are the usual ones.',
     docs: errorDocs,
   }),
-  okta_scopes_not_granted: no({
+  okta_scopes_not_granted: noToEverything({
     title: 'The app is granted none of the scopes',
     explanation: 'Each scope was asked for by itself, and Okta refused them all. Required are {scopes}.',
     remedy:
       'As a Super Administrator, open the Okta API Scopes tab of the app and click Grant for {scopes}. Then refresh the page, to see that it was saved.',
     docs: serviceAppDocs,
   }),
-  okta_scope_missing: no({
+  okta_scope_missing: noToAllAlike({
     title: 'The app is not granted {scope}',
     explanation: 'Okta issued a token, but not for the scope {scope}.',
     remedy: 'As a Super Administrator, open the Okta API Scopes tab of the app and click Grant for {scope}.',
@@ -302,7 +308,7 @@ export const causes = {
       'Under Security > Administrators, give the user who made the token this role, not limited to single groups or resource sets: {role}.',
     docs: rolesDocs,
   }),
-  okta_feature_unavailable: no({
+  okta_feature_unavailable: noToAllAlike({
     title: 'The organisation has no {what} to read',
     explanation:
       'The organisation lacks the feature or the endpoint: it is not licensed, not switched on, or exists in Okta Identity Engine alone.',
