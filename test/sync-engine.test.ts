@@ -609,6 +609,47 @@ for (const status of [403, 404])
     assert.equal(await membersOf(scene, 'g1'), 7)
   })
 
+test('an increment goes on without the members of a group that is refused, names it, and proves nothing', async () => {
+  const scene = await sceneOf({ world: { hasMemberTags: true } })
+  const { directory, faults } = scene.world
+  await scene.sync()
+  const seenAt = () =>
+    scene.database.query
+      .selectFrom('entity_sightings')
+      .select('seen_at')
+      .where('config_id', '=', scene.tenant.configId)
+      .execute()
+  const seenBefore = await seenAt()
+  faults.push(({ list, owner }) => {
+    if (list === 'members' && owner === 'g1') throw refusal(403)
+    return undefined
+  })
+  directory.groups.get('g1')?.members.delete('u1')
+  directory.groups.get('g2')?.members.delete('u2')
+  directory.users.set('new', { uid: 'new' })
+  directory.changes.push(
+    { kind: 'members', group: 'g1' },
+    { kind: 'group', uid: 'g1' },
+    { kind: 'group', uid: 'g2' },
+    { kind: 'user', uid: 'new' },
+  )
+  for (const _run of [1, 2]) {
+    assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'succeeded')
+    assert.partialDeepStrictEqual((await lastRun(scene)).result, {
+      leftOut: [{ code: 'acme_forbidden', list: 'memberships' }],
+      memberships: { refused: 1 },
+    })
+    assert.equal(await membersOf(scene, 'g1'), 8)
+    assert.deepEqual(await seenAt(), seenBefore)
+  }
+  assert.equal(await membersOf(scene, 'g2'), 7)
+  assert.ok((await openUids(scene)).includes('new'))
+  faults.length = 0
+  await scene.sync({ mode: 'incremental' })
+  assert.equal(await membersOf(scene, 'g1'), 7)
+  assert.notDeepEqual(await seenAt(), seenBefore)
+})
+
 test('a group that a full run could not ask for its members is asked by the increments that follow, until it tells them', async () => {
   const scene = await sceneOf({ world: { hasMemberTags: true } })
   const { faults, asked } = scene.world

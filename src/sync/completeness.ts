@@ -54,11 +54,14 @@ function provedByFull(
 
 function provedByIncrement(
   { increments }: Pick<EntityReader<unknown, unknown>, 'increments'>,
-  { lists: read }: Progress,
+  { lists: read, memberships: walk }: Progress,
 ): Proved {
+  // Whoever may be a member of a group that was not told whole may be in other groups than is known.
+  const areMembersTold = walk === undefined || (walk.refused === 0 && walk.unreadable === 0)
   return {
     completeKinds: [],
     provenKinds: entityKinds.filter((kind) => {
+      if (!areMembersTold) return false
       const telling = increments.filter(({ kinds }) => kinds.includes(kind))
       return (
         telling.length > 0 &&

@@ -12,7 +12,7 @@ export const membershipsName = 'memberships'
 
 /** Owners asked of the stage at a time. */
 const ownersPerLook = 1_000
-/** Owners that a provider may refuse to tell of: above, and where it tells of none, it refuses memberships as such. */
+/** Owners that a provider may refuse to tell of, which are left as they are known: above, it refuses memberships as such. */
 const maxRefused = 20
 
 type Walk = MembershipWalk<unknown>
@@ -51,7 +51,7 @@ export const newWalk = (chosen: Pick<WalkProgress, 'by' | 'calls'>): WalkProgres
  * Goes on with the walk that the progress names, to its end.
  *
  * @param ownersAfter the next owners, in the order of their ids
- * @param mayRefuse whether an owner whom the provider refuses to tell of may be left as is known
+ * @param isWhole whether every owner is asked, so that one at least would tell
  * @throws SyncFailure, ReadingStopped, and what a commit throws
  */
 export async function walkMemberships(
@@ -59,7 +59,7 @@ export async function walkMemberships(
   walk: Walk,
   session: unknown,
   ownersAfter: (uid: string, limit: number) => Promise<readonly WalkOwner[]>,
-  mayRefuse: boolean,
+  isWhole: boolean,
 ): Promise<void> {
   const { recorder, pace } = parts
   const queue = ownersInOrder(recorder, walk, ownersAfter)
@@ -69,11 +69,11 @@ export async function walkMemberships(
       const next = await queue.next()
       if (next.done === true) return
       const { value: owner } = next
-      await room.for(owner.membersOfPage, () => readOwner(parts, walk, session, owner, mayRefuse))
+      await room.for(owner.membersOfPage, () => readOwner(parts, walk, session, owner))
     }
   }
   await Promise.all(Array.from({ length: pace.ownersAtOnce }, work))
-  refuseUnanswered(recorder.progress)
+  if (isWhole) refuseUnanswered(recorder.progress)
   recorder.note((progress) => changed(progress, () => ({ isEnded: true })))
 }
 
@@ -127,7 +127,6 @@ async function readOwner(
   walk: Walk,
   session: unknown,
   { uid, known }: OpenOwner,
-  mayRefuse: boolean,
 ): Promise<void> {
   const { recorder } = parts
   const owner = { kind: walk.by, uid }
@@ -164,7 +163,7 @@ async function readOwner(
         changed(progress, (now) => ({ open: withoutOpen(now, uid) })),
       )
     const refused = (recorder.progress.memberships?.refused ?? 0) + 1
-    if (!mayRefuse || !error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)
+    if (!error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)
     await recorder.add(unreadPage(owner), (progress) =>
       changed(progress, (now) => ({
         open: withoutOpen(now, uid),

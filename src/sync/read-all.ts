@@ -168,7 +168,6 @@ async function readIncrement(what: Everything, parts: ReadingParts): Promise<voi
     walk,
     session.session,
     (after, limit) => stage.changedGroups(after, limit),
-    // Its members would be taken to be gone.
     false,
   )
 }
