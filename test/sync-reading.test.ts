@@ -516,6 +516,48 @@ test('reads what has changed since the mark, and the members of groups that have
   })
 })
 
+test('hears who is gone after whoever was listed meanwhile, and goes on so after a crash', async () => {
+  const world = worldOf({ hasLog: true })
+  const { directory } = world
+  for (let n = 0; n < 25; n += 1) directory.changes.push({ kind: 'user', uid: `u${n}` })
+  let isDown = true
+  world.faults.push(async ({ list, cursor }, page) => {
+    if (list === 'log') return { removed: [{ kind: 'identity', uid: 'u22' }], mark: 1 }
+    if (list !== 'changes' || cursor === undefined) return undefined
+    const told = page()
+    await wait(20)
+    if (isDown && cursor === 20) throw new Error('the process ends here')
+    return told
+  })
+  const stage = memoryStage()
+  const increment = { stage, mode: 'incremental', marks: { changes: 0, log: 0 } } as const
+  await assert.rejects(read(world, increment), /ends here/)
+  isDown = false
+  const { progress } = await read(world, increment)
+  const told = stage.commits.flat()
+  const listedAt = told.findLastIndex(({ entities }) => entities.some(({ uid }) => uid === 'u22'))
+  assert.ok(listedAt >= 0)
+  assert.ok(told.findIndex(({ removed }) => removed.some(({ uid }) => uid === 'u22')) > listedAt)
+  assert.deepEqual(progress.marks, { changes: 25, log: 1 })
+})
+
+test('hears who is gone also when what comes before was left out', async () => {
+  const world = worldOf({ hasLog: true, areChangesOptional: true })
+  world.faults.push(({ list }) => {
+    if (list === 'changes') throw refusal(403)
+    return list === 'log' ? { removed: [{ kind: 'identity', uid: 'u2' }], mark: 1 } : undefined
+  })
+  const { progress } = await read(world, { mode: 'incremental', marks: { changes: 0, log: 0 } })
+  assert.deepEqual(
+    Object.entries(progress.lists).map(([name, { state }]) => [name, state]),
+    [
+      ['changes', 'left_out'],
+      ['log', 'ended'],
+    ],
+  )
+  assert.deepEqual(progress.marks, { log: 1 })
+})
+
 test('stops at once when it is told to, and keeps what was read', async () => {
   const stopping = new AbortController()
   const world = createWorld(directoryOf({ users: 100, groups: 2 }))

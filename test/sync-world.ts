@@ -76,8 +76,10 @@ export interface WorldOptions {
   /** Asked of each page in turn, until one answers. */
   readonly faults?: readonly Fault[]
   readonly hasIncrements?: boolean
-  /** Whether increments read a log too, which may be refused. */
+  /** Whether increments read a log too, after what has changed; it may be refused. */
   readonly hasLog?: boolean
+  /** Whether increments go on without what has changed. */
+  readonly areChangesOptional?: boolean
   /** Whether groups tell how many members they have. */
   readonly areMembersCounted?: boolean
   /** Whether groups have a tag that is another when their members are. */
@@ -184,6 +186,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
     title: 'Log',
     capability: 'change_log',
     required: false,
+    after: ['changes'],
     kinds: [],
     async begin(session) {
       await ask(session, { list: 'log_mark', cursor: undefined }, () => ({}))
@@ -292,7 +295,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
               name: 'changes',
               title: 'Changes',
               capability: 'users',
-              required: true,
+              required: options.areChangesOptional !== true,
               kinds: ['identity', 'group'],
               begin: async () => world.directory.changes.length,
               read: (session, mark, cursor) =>

@@ -76,6 +76,11 @@ export interface IncrementList<S> {
   readonly title: string
   readonly capability: EntityType
   readonly required: boolean
+  /**
+   * Lists of this name are read before, or left out. So a list that tells who is gone has the last word about whoever
+   * was on a page of them: what is told last counts.
+   */
+  readonly after?: readonly string[]
   /** Kinds for which its end proves that what it did not tell of is as it was. */
   readonly kinds: readonly EntityKind[]
   /** A mark for now, taken before a full run, so that what changes meanwhile is told by the next increment. */

@@ -12,6 +12,8 @@ export interface ReadableList {
   readonly capability: EntityType
   readonly required: boolean
   readonly after: readonly string[]
+  /** Whether it is read, too, when one of those was left out. */
+  readonly mayFollowLeftOut: boolean
   readonly kinds: readonly EntityKind[]
   read(cursor: Json | undefined): Promise<Page>
 }
@@ -24,7 +26,7 @@ export interface ListReading {
 }
 
 /**
- * Begins to read. An optional list that cannot be read is left out, and so are those that come after it.
+ * Begins to read. An optional list that cannot be read is left out, and so are those that need it.
  *
  * @throws (by `ended`) SyncFailure when a required one cannot be read, or nothing can, MarkLost, ReadingStopped
  */
@@ -37,7 +39,8 @@ export function readLists(parts: ReadingParts, lists: readonly ReadableList[]): 
     const reading = (async () => {
       const earlier = parts.recorder.progress.lists[list.name]?.state
       if (earlier === 'ended' || earlier === 'left_out') return earlier === 'ended'
-      if (!(await endOf(list.after))) return leaveOutAfter(parts, list)
+      const isAllRead = await endOf(list.after)
+      if (!isAllRead && !list.mayFollowLeftOut) return leaveOutAfter(parts, list)
       return readList(parts, list)
     })()
     begun.set(list.name, reading)

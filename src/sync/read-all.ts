@@ -76,6 +76,7 @@ async function readFull(what: Everything, parts: ReadingParts): Promise<void> {
       capability,
       required,
       after,
+      mayFollowLeftOut: false,
       kinds,
       read: (cursor) => list.read(session.session, cursor),
     }
@@ -142,7 +143,7 @@ async function readIncrement(what: Everything, parts: ReadingParts): Promise<voi
       .map(({ name, title }) => ({ ...failureOf('sync_mark_missing', title).error, list: name })),
   }))
   const lists = reader.increments.flatMap((list): ReadableList[] => {
-    const { name, title, capability, required, kinds } = list
+    const { name, title, capability, required, after = [], kinds } = list
     const mark = knownMarks[name]
     if (mark === undefined) return []
     return [
@@ -151,7 +152,8 @@ async function readIncrement(what: Everything, parts: ReadingParts): Promise<voi
         title,
         capability,
         required,
-        after: [],
+        after,
+        mayFollowLeftOut: true,
         kinds,
         read: (cursor) => list.read(session.session, mark as Json, cursor),
       },

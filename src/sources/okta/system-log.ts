@@ -61,6 +61,8 @@ export const systemLog: IncrementList<OktaReading> = {
   title: 'System Log',
   capability: 'change_log',
   required: false,
+  // Whoever was deleted after they had been listed is gone.
+  after: ['changed_users', 'changed_groups', 'changed_devices'],
   kinds: ['identity', 'group', 'device'],
   async begin(session) {
     const { got } = await readPage(session, { operation, scope, target: '/api/v1/logs?limit=1' })
