@@ -64,6 +64,7 @@ export function memoryStage(): MemoryStage {
       owned(by)
         .filter(({ uid }) => uid > after)
         .slice(0, limit),
+    newcomers: async () => [],
     changedGroups: async (after, limit) =>
       [...changed]
         .map(([uid, group]) => ({ uid, ...group }))

@@ -204,6 +204,78 @@ test('an increment stores what has changed, and removes only whom it was told to
   assert.ok(!(await openUids(scene)).includes('u4'))
 })
 
+test('whom an increment meets for the first time is asked for their groups, which nothing else tells of', async () => {
+  const scene = await sceneOf({ world: { hasNewcomers: true, hasMemberTags: true } })
+  const { directory, faults, asked } = scene.world
+  // A list that is no snapshot passes one over, who is a member of two groups.
+  faults.push(({ list, cursor }, page) => {
+    if (list !== 'users' || cursor !== undefined) return undefined
+    const { entities = [], ...rest } = page()
+    return { ...rest, entities: entities.filter(({ attributes }) => attributes.uid !== 'u6') }
+  })
+  await scene.sync()
+  faults.length = 0
+  assert.equal((await openUids(scene)).includes('u6'), false)
+  const before = asked.length
+  directory.changes.push({ kind: 'user', uid: 'u6' }, { kind: 'user', uid: 'u7' })
+  assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'succeeded')
+  const questions = asked.slice(before).filter(({ list }) => list === 'member_of' || list === 'members')
+  assert.deepEqual(
+    questions.map(({ list, owner }) => [list, owner]),
+    [['member_of', 'u6']],
+  )
+  const content = await contentOf(scene.database, scene.tenant)
+  await scene.sync()
+  assert.equal((await lastRun(scene)).changed, 0)
+  assert.deepEqual(await contentOf(scene.database, scene.tenant), content)
+})
+
+test('newcomers who are refused, or gone by then, are stored all the same', async () => {
+  const scene = await sceneOf({ world: { hasNewcomers: true } })
+  const { directory, faults } = scene.world
+  await scene.sync()
+  for (const [uid, status] of [
+    ['new1', 403],
+    ['new2', 404],
+  ] as const) {
+    directory.users.set(uid, { uid })
+    directory.changes.push({ kind: 'user', uid })
+    faults.push(({ list, owner }) => {
+      if (list === 'member_of' && owner === uid) throw refusal(status)
+      return undefined
+    })
+  }
+  assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'succeeded')
+  const uids = await openUids(scene)
+  assert.ok(uids.includes('new1') && uids.includes('new2'))
+})
+
+test('whoever leaves a group is seen to, though another group could not be asked', async () => {
+  const scene = await sceneOf()
+  const { directory, faults } = scene.world
+  await scene.sync()
+  faults.push(({ list, owner }) => {
+    if (list === 'members' && owner === 'g2') throw refusal(403)
+    return undefined
+  })
+  directory.groups.get('g0')?.members.delete('u3')
+  directory.groups.get('g2')?.members.delete('u2')
+  await scene.sync()
+  faults.length = 0
+  const groupsOf = async (uid: string) => {
+    const { rows } = await sql<{ group_uids: string[] }>`
+      select group_uids from entity_revisions
+      where config_id = ${scene.tenant.configId} and uid = ${uid} and ended_at = 'infinity'`.execute(
+      scene.database.query,
+    )
+    return rows[0]?.group_uids
+  }
+  assert.deepEqual(await groupsOf('u3'), ['g3'])
+  assert.deepEqual(await groupsOf('u2'), ['g0', 'g2'])
+  await scene.sync()
+  assert.deepEqual(await groupsOf('u2'), ['g0'])
+})
+
 test('an increment whose mark is lost fails, removes nobody, and asks for a full run', async () => {
   const scene = await sceneOf()
   scene.world.directory.changes.push({ kind: 'user', uid: 'u1' })

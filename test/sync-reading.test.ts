@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
+import { SourceError } from '../src/outbound/source-error.ts'
 import { RunCancelled } from '../src/store/sync-stage.ts'
 import { provedBy } from '../src/sync/completeness.ts'
 import { SyncFailure } from '../src/sync/failures.ts'
@@ -433,9 +434,80 @@ test('leaves the memberships of a group as they are known when the provider refu
       },
     ],
   })
-  const { progress, proved } = await read(world)
-  assert.equal(proved.areMembershipsComplete, false)
+  const { stage, progress, proved } = await read(world)
+  // Those of all others are complete: whoever has left one of them is seen to have left.
+  assert.equal(proved.areMembershipsComplete, true)
   assert.equal(progress.memberships?.refused, 1)
+  assert.deepEqual(
+    stage.commits.flat().flatMap(({ kept }) => kept),
+    [{ kind: 'group', uid: 'g2' }],
+  )
+})
+
+test('ends a run whose every group is not there when it is asked for its members', async () => {
+  const world = worldOf({
+    faults: [
+      ({ list }) => {
+        if (list === 'members') throw refusal(404)
+        return undefined
+      },
+    ],
+  })
+  await assert.rejects(read(world), (error) => error instanceof SyncFailure)
+})
+
+test('takes no group to be gone because something on the way knows no such address', async () => {
+  let asked = 0
+  const world = worldOf({
+    faults: [
+      ({ list }) => {
+        if (list !== 'members' || asked++ >= 3) return undefined
+        throw new SourceError({ code: 'unexpected_response', operation: 'read', status: 404 })
+      },
+    ],
+  })
+  const { stage, progress } = await read(world)
+  assert.equal(progress.memberships?.gone, 0)
+  assert.deepEqual([...stage.memberships].sort(), membershipsIn(world.directory))
+})
+
+test('begins a list, or a group, once more when the provider forgets within a run where it stood', async () => {
+  const forgotten = new Map<string, number>()
+  const world = createWorld(directoryOf({ users: 45, groups: 1 }), {
+    faults: [
+      ({ list, cursor }) => {
+        const times = forgotten.get(list) ?? 0
+        if (cursor !== 20 || times >= 1 || (list !== 'users' && list !== 'members')) return undefined
+        forgotten.set(list, times + 1)
+        throw refusal(list === 'users' ? 400 : 410)
+      },
+    ],
+  })
+  const { stage, progress, proved } = await read(world)
+  assert.deepEqual(
+    [...forgotten],
+    [
+      ['users', 1],
+      ['members', 1],
+    ],
+  )
+  assert.equal((await stage.counts()).identities, 45)
+  assert.deepEqual([...stage.memberships].sort(), membershipsIn(world.directory))
+  assert.equal(progress.memberships?.refused, 0)
+  assert.ok(proved.completeKinds.includes('identity') && proved.areMembershipsComplete)
+})
+
+test('gives a list up that the provider forgets again and again', async () => {
+  const world = worldOf({
+    faults: [
+      ({ list, cursor }) => {
+        if (list === 'users' && cursor === 20) throw refusal(400)
+        return undefined
+      },
+    ],
+  })
+  await assert.rejects(read(world), (error) => error instanceof SyncFailure)
+  assert.equal(world.asked.filter(({ list, cursor }) => list === 'users' && cursor === 20).length, 2)
 })
 
 test('ends a run whose every group is refused, soon', async () => {

@@ -5,7 +5,14 @@ import type { Device, Group, Identity } from '../src/entities/model.ts'
 import type { HttpClient } from '../src/outbound/http.ts'
 import { SourceError } from '../src/outbound/source-error.ts'
 import { type CauseCatalogue, causeOf } from '../src/sources/cause.ts'
-import { defineReader, type IncrementList, type Json, MarkLost, type Page } from '../src/sources/reading.ts'
+import {
+  defineReader,
+  type IncrementList,
+  type Json,
+  MarkLost,
+  type MembershipWalk,
+  type Page,
+} from '../src/sources/reading.ts'
 import type { AnySource } from '../src/sources/registry.ts'
 import { defineSource } from '../src/sources/source.ts'
 import { type ConfigRow, configsIn } from '../src/store/configs.ts'
@@ -86,6 +93,8 @@ export interface WorldOptions {
   readonly hasMemberTags?: boolean
   /** Whether it may be asked which groups a user is in. */
   readonly hasUserWalk?: boolean
+  /** Whether increments ask for the groups of people who were not known before. */
+  readonly hasNewcomers?: boolean
   /** Whether roles are read only where a configuration requires them. */
   readonly areRolesOnRequest?: boolean
 }
@@ -195,6 +204,19 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
     read: (session, _mark, cursor) => ask(session, { list: 'log', cursor }, () => ({ mark: 0 })),
   }
 
+  const memberOf: MembershipWalk<Session> = {
+    by: 'identity',
+    calls: () => 1,
+    read: (session, owner, cursor) =>
+      ask(session, { list: 'member_of', owner, cursor }, () => {
+        if (!world.directory.users.has(owner)) throw refusal(404)
+        const groups = [...world.directory.groups].filter(([, { members }]) => members.has(owner))
+        return paged(groups, cursor, (some) => ({
+          memberships: some.map(([group]) => ({ group, member: owner })),
+        }))
+      }),
+  }
+
   const reader = defineReader<unknown, Session>({
     open: (_target, { http }) => ({ http }),
     lists: [
@@ -270,23 +292,9 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
             }))
           }),
       },
-      ...(options.hasUserWalk === true
-        ? [
-            {
-              by: 'identity' as const,
-              calls: () => 1,
-              read: (session: Session, owner: string, cursor: Json | undefined) =>
-                ask(session, { list: 'member_of', owner, cursor }, () => {
-                  if (!world.directory.users.has(owner)) throw refusal(404)
-                  const groups = [...world.directory.groups].filter(([, { members }]) => members.has(owner))
-                  return paged(groups, cursor, (some) => ({
-                    memberships: some.map(([group]) => ({ group, member: owner })),
-                  }))
-                }),
-            },
-          ]
-        : []),
+      ...(options.hasUserWalk === true ? [memberOf] : []),
     ],
+    ...(options.hasNewcomers === true && { newcomers: memberOf }),
     increments:
       options.hasIncrements === false
         ? []

@@ -129,6 +129,11 @@ export interface EntityReader<C, S> {
   /** The lists of a full run. */
   readonly lists: readonly EntityList<S>[]
   readonly memberships: readonly MembershipWalk<S>[]
+  /**
+   * In increments: the groups of people who were not known before. They may have been in them for long, so that nothing
+   * else tells of it: passed over by the last full run, restored, or told of later than their groups.
+   */
+  readonly newcomers?: MembershipWalk<S>
   readonly increments: readonly IncrementList<S>[]
   readonly rates: RateRules<C>
 }

@@ -121,6 +121,8 @@ export interface Stage {
     afterUid: string,
     limit: number,
   ): Promise<readonly { readonly uid: string; readonly memberCount?: number }[]>
+  /** Ids of people who were told of and of whom nothing is open, at most so many. */
+  newcomers(limit: number): Promise<readonly string[]>
   /** Groups whose members an increment has to read anew: named as changed, or with another `membersTag` than before. */
   changedGroups(
     afterUid: string,
@@ -229,6 +231,17 @@ export async function openStage(database: Database, run: RunHandle): Promise<Sta
           from ${entities} where kind = ${kindNumbers[by]} and uid > ${afterUid} order by uid, n desc
         ) as told where not is_gone order by uid limit ${limit}`)
       return rows.map(({ uid, member_count }) => ({ uid, ...ownerWith(member_count) }))
+    },
+    async newcomers(limit) {
+      const rows = await rowsOf(sql<{ uid: string }>`
+        select distinct told.uid from ${entities} as told
+        where told.kind = ${kindNumbers.identity} and told.label is not null and not exists (
+          select from entity_revisions as known
+          where known.config_id = ${run.configId} and known.kind = told.kind
+            and known.entity_id = told.entity_id and known.ended_at = 'infinity'
+        )
+        order by told.uid limit ${limit}`)
+      return rows.map(({ uid }) => uid)
     },
     async changedGroups(afterUid, limit) {
       const rows = await rowsOf(sql<OwnerRow>`

@@ -36,10 +36,11 @@ function provedByFull(
   )
   const isWalkWhole =
     walk?.isEnded === true &&
-    walk.refused === 0 &&
-    walk.unreadable === 0 &&
     // Those who could not be listed could not be asked for.
-    all(listsOf(walk.by), isWhole)
+    (walk.by === 'group'
+      ? // Groups that are known by name only, and those that told not all, keep their members one by one.
+        all(listsOf(walk.by), hasEnded) && !unnamedKinds.includes(walk.by)
+      : walk.refused === 0 && walk.gone === 0 && walk.unreadable === 0 && all(listsOf(walk.by), isWhole))
   const areListsWhole = all(
     lists.filter(({ capability }) => capability === 'memberships'),
     isWhole,

@@ -104,13 +104,9 @@ async function readList(parts: ReadingParts, list: ReadableList): Promise<boolea
       )
     } catch (error) {
       // Providers forget where a list stood: what was read of it is read again, and taken for the same.
-      const isForgotten =
-        error instanceof Unread &&
-        [400, 404, 410].includes(error.status ?? 0) &&
-        resumedAt !== undefined &&
-        known.isBegunAgain !== true &&
-        listOf(recorder.progress, name).pages === known.pages
-      if (!isForgotten) throw error
+      const { cursor, isBegunAgain } = listOf(recorder.progress, name)
+      const isForgotten = error instanceof Unread && error.mayBeForgotten && cursor !== undefined
+      if (!isForgotten || isBegunAgain === true) throw error
       recorder.note((progress) => {
         const { cursor: _cursor, trail: _trail, ...before } = listOf(progress, name)
         return withList(progress, name, { ...before, isBegunAgain: true })

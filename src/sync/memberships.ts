@@ -45,6 +45,7 @@ export const newWalk = (chosen: Pick<WalkProgress, 'by' | 'calls'>): WalkProgres
   unreadable: 0,
   isEnded: false,
   refused: 0,
+  gone: 0,
 })
 
 /**
@@ -79,8 +80,39 @@ export async function walkMemberships(
 
 /** @throws SyncFailure when several owners were asked, and none told anything */
 function refuseUnanswered({ memberships }: Progress): void {
-  const { refused = 0, pages = 0, error } = memberships ?? {}
-  if (refused > 1 && pages === 0 && error !== undefined) throw new SyncFailure(error)
+  const { refused = 0, gone = 0, pages = 0, error } = memberships ?? {}
+  if (refused + gone > 1 && pages === 0 && error !== undefined) throw new SyncFailure(error)
+}
+
+/**
+ * Asks people for their groups. Whoever is gone meanwhile, or is refused, has none that are known.
+ *
+ * @throws SyncFailure, ReadingStopped, and what a commit throws
+ */
+export async function readNewcomers(
+  parts: ReadingParts,
+  walk: Walk,
+  session: unknown,
+  uids: readonly string[],
+): Promise<void> {
+  const queue = uids.values()
+  const work = async () => {
+    for (const uid of queue) {
+      await readChain(parts, {
+        list: membershipsName,
+        title: 'Memberships',
+        capability: 'memberships',
+        kinds: [],
+        read: (cursor) => walk.read(session, uid, cursor),
+        // Asked again by whoever goes on: there are few of them.
+        record: (progress) => progress,
+      }).catch((error: unknown) => {
+        if (!(error instanceof Unread)) throw error
+        if (error.status !== 404 && !error.mayBeOfOne) throw new SyncFailure(error.error)
+      })
+    }
+  }
+  await Promise.all(Array.from({ length: parts.pace.ownersAtOnce }, work))
 }
 
 interface OpenOwner {
@@ -151,16 +183,21 @@ async function readOwner(
     })
   try {
     await read(known ?? {}).catch((error: unknown) => {
-      const isForgotten = error instanceof Unread && [400, 410].includes(error.status ?? 0)
-      if (!isForgotten || known?.cursor === undefined) throw error
+      const isGoingOn = recorder.progress.memberships?.open[uid]?.cursor !== undefined
+      const isForgotten = error instanceof Unread && error.mayBeForgotten && error.status !== 404
+      if (!isForgotten || !isGoingOn) throw error
       return read({})
     })
   } catch (error) {
     if (!(error instanceof Unread)) throw error
     // Gone since it was listed: the next run finds out.
-    if (error.status === 404)
+    if (error.isFinal && error.status === 404)
       return recorder.add(unreadPage(owner), (progress) =>
-        changed(progress, (now) => ({ open: withoutOpen(now, uid) })),
+        changed(progress, (now) => ({
+          open: withoutOpen(now, uid),
+          gone: now.gone + 1,
+          error: now.error ?? error.error,
+        })),
       )
     const refused = (recorder.progress.memberships?.refused ?? 0) + 1
     if (!error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)

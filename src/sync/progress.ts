@@ -60,6 +60,8 @@ export interface WalkProgress {
   readonly isEnded: boolean
   /** Owners that the provider refused to tell of. */
   readonly refused: number
+  /** Not there any more when they were asked for. */
+  readonly gone: number
   /** The first of those refusals. */
   readonly error?: RunError
 }

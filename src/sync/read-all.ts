@@ -4,7 +4,7 @@ import type { Json } from '../sources/reading.ts'
 import type { Stage } from '../store/sync-stage.ts'
 import { failureOf, SyncFailure } from './failures.ts'
 import { type ReadableList, readLists } from './lists.ts'
-import { chooseWalk, newWalk, walkMemberships } from './memberships.ts'
+import { chooseWalk, newWalk, readNewcomers, walkMemberships } from './memberships.ts'
 import type { Pace } from './pace.ts'
 import { keptMark, type Progress } from './progress.ts'
 import { patiently, type ReadingParts, Unread } from './reading.ts'
@@ -133,6 +133,9 @@ async function readMemberships({ reader, session, stage }: Everything, parts: Re
   await walkMemberships(parts, walk, session.session, owners, true)
 }
 
+/** Whom an increment asks for their groups. What is more than a day's newcomers is a full run's to read. */
+const mostNewcomers = 1_000
+
 async function readIncrement(what: Everything, parts: ReadingParts): Promise<void> {
   const { reader, session, stage, knownMarks } = what
   const { recorder } = parts
@@ -161,6 +164,8 @@ async function readIncrement(what: Everything, parts: ReadingParts): Promise<voi
   })
   await readLists(parts, lists).ended
   await recorder.flush()
+  if (reader.newcomers !== undefined)
+    await readNewcomers(parts, reader.newcomers, session.session, await stage.newcomers(mostNewcomers))
   const walk = reader.memberships.find(({ by }) => by === 'group')
   if (walk === undefined || recorder.progress.memberships?.isEnded === true) return
   if (recorder.progress.memberships === undefined)

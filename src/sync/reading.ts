@@ -46,6 +46,11 @@ export class Unread extends Error {
     this.reach = reach
   }
 
+  /** Whether the provider has forgotten where a list stood, as it may where it was asked to go on. */
+  get mayBeForgotten(): boolean {
+    return this.isFinal && [400, 404, 410].includes(this.status ?? 0)
+  }
+
   /** Whether only what was asked for may be refused: whoever is not let in at all (401) is refused whatever it is. */
   get mayBeOfOne(): boolean {
     return this.isFinal && this.reach === undefined && this.status !== 401
@@ -78,7 +83,8 @@ export async function patiently<T>(
       if (!(error instanceof SourceError)) throw error
       const diagnosis = diagnoseReading(opened, error, capability)
       // What is not there, or not understood as it was asked, will not be there later.
-      const isFinal = diagnosis.determinate || [400, 404, 410].includes(error.status ?? 0)
+      const isRefused = error.code === 'refused' && [400, 404, 410].includes(error.status ?? 0)
+      const isFinal = diagnosis.determinate || isRefused
       if (isFinal || attempt >= pace.attempts)
         throw new Unread(readingError(opened, diagnosis, error, list), {
           status: error.status,

@@ -3,6 +3,7 @@ import { defineReader } from '../reading.ts'
 import { increments } from './delta.ts'
 import { lists } from './lists.ts'
 import { memberships } from './memberships.ts'
+import { newcomers } from './newcomers.ts'
 import { rates } from './rates.ts'
 import { openReading, type ReadingSession } from './reading-session.ts'
 import type { Credentials } from './secrets.ts'
@@ -11,6 +12,7 @@ export const reader = defineReader<Credentials, ReadingSession>({
   open: openReading,
   lists,
   memberships,
+  newcomers,
   increments,
   rates,
 })

@@ -6,6 +6,7 @@ import { defineReader } from '../reading.ts'
 import { increments } from './increments.ts'
 import { lists } from './lists.ts'
 import { byGroup } from './memberships.ts'
+import { newcomers } from './newcomers.ts'
 import { rates } from './rates.ts'
 import { type GoogleReading, openReading } from './reading-session.ts'
 import type { GoogleCredentials } from './secrets.ts'
@@ -14,6 +15,7 @@ export const reader = defineReader<GoogleCredentials, GoogleReading>({
   open: openReading,
   lists,
   memberships: [byGroup],
+  newcomers,
   increments,
   rates,
 })

@@ -17,6 +17,7 @@ export const createReader = (customDomains: readonly string[]) =>
       openReading(credentials, readHost(domain, customDomains), tools),
     lists: [userList, groupList, deviceList, roleAssignmentList, enrolledFactorList],
     memberships: [membersByGroup, groupsByUser],
+    newcomers: groupsByUser,
     increments: [changedUsers, changedGroups, changedDevices, systemLog],
     rates: ratesOf(customDomains),
   })
