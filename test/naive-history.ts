@@ -83,11 +83,10 @@ export class NaiveHistory {
         facts: newer.has(key)
           ? (known?.facts ?? {})
           : factsAfter(told, known?.facts ?? {}, facts.get(key) ?? {}),
-        activity: {
-          ...known?.activity,
-          ...(entity?.activity ?? {}),
-          ...(newer.has(key) ? {} : activities.get(key)),
-        },
+        activity: activityAfter(
+          known?.activity,
+          activityAfter(entity?.activity, newer.has(key) ? {} : activities.get(key)),
+        ),
       })
     }
 
@@ -243,9 +242,22 @@ function factsAfter(
 
 function lastActivities(pages: readonly ToldPage[]): Map<string, Activity> {
   const last = new Map<string, Activity>()
-  for (const { kind, uid, activity } of pages.flatMap(({ activities = [] }) => activities))
-    last.set(keyOf(kind, uid), activity)
+  for (const { kind, uid, activity } of pages.flatMap(({ activities = [] }) => activities)) {
+    const key = keyOf(kind, uid)
+    if (signedInAt(activity) >= signedInAt(last.get(key))) last.set(key, activity)
+  }
   return last
+}
+
+const signedInAt = (activity: Activity | undefined) => activity?.last_login_time ?? ''
+
+/** The address goes with the time, and no sign-in before the known one counts. */
+function activityAfter(known: Activity = {}, told: Activity = {}): Activity {
+  const { last_login_time, last_login_ip, ...others } = told
+  if (last_login_time !== undefined && last_login_time < signedInAt(known)) return { ...known, ...others }
+  if (last_login_time === undefined || last_login_time === known.last_login_time) return { ...known, ...told }
+  const { last_login_ip: _earlier, ...rest } = known
+  return { ...rest, ...told }
 }
 
 function lastMemberships(pages: readonly ToldPage[]): Map<string, 'added' | 'removed'> {

@@ -139,6 +139,7 @@ export type Entity = Identity | Group | Device
 export interface Activity {
   /** Last sign-in of an identity, or last sight of a device. RFC 3339. */
   readonly last_login_time?: string
+  /** Of that sign-in, where it is told. */
   readonly last_login_ip?: string
   readonly last_seen_time?: string
 }

@@ -166,7 +166,8 @@ function insertChanges(comparing: Comparing, grouped: RawBuilder<unknown>) {
       select entity_id, jsonb_object_agg(name, value) as facts from told_facts group by entity_id
     ), told_activity as (
       select distinct on (entity_id) entity_id, value as activity
-      from ${facts} where name = 'activity' order by entity_id, n desc
+      from ${facts} where name = 'activity'
+      order by entity_id, ${signInTime(sql`value`)} desc nulls last, n desc
     )
     select one.no, result.change, now_told.facts, now_told.activity,
       grouped.group_uids, grouped.groups, as_group.members_print, told_roles.terms,
@@ -217,13 +218,26 @@ export const contentHash = (
   groups: RawBuilder<unknown>,
 ): RawBuilder<unknown> => sql`md5(${documentHash}::text || ${facts} || ${groups})::uuid`
 
-/** What is known of an activity with what is told besides, written as it is staged: its members in their order. */
+/** Of an activity; a source writes all of its times in one form, so that the text tells which is later. */
+const signInTime = (activity: RawBuilder<unknown>): RawBuilder<unknown> =>
+  sql`substring(${activity} from '"last_login_time":"([^"]+)"') collate "C"`
+
+/**
+ * What is known of an activity with what is told besides, written as it is staged: its members in their order. The
+ * address is that of the sign-in whose time stands beside it, and a sign-in that is told late sets nothing back.
+ */
 const combined = (known: RawBuilder<unknown>, told: RawBuilder<unknown>): RawBuilder<unknown> => sql`
   case
     when ${told} is null or ${told} = '{}' or ${told} = ${known} then coalesce(${known}, '{}')
     when ${known} is null or ${known} = '{}' then ${told}
     else (
       select '{' || string_agg(to_json(name) || ':' || to_json(value), ',' order by name collate "C") || '}'
-      from jsonb_each_text(${known}::jsonb || ${told}::jsonb) as each(name, value)
+      from jsonb_each_text(case
+        when ${signInTime(told)} is null or ${signInTime(told)} = ${signInTime(known)}
+          then ${known}::jsonb || ${told}::jsonb
+        when ${signInTime(told)} < ${signInTime(known)}
+          then ${known}::jsonb || (${told}::jsonb - '{last_login_time,last_login_ip}'::text[])
+        else (${known}::jsonb - 'last_login_ip') || ${told}::jsonb
+      end) as each(name, value)
     )
   end`

@@ -181,6 +181,37 @@ test('activity changes in place and makes no revision', async () => {
   assert.ok(now.terms.includes('ip:192.0.2.2') && !now.terms.includes('ip:192.0.2.1'))
 })
 
+test('the address of a sign-in stands beside no other time, and an earlier sign-in sets nothing back', async () => {
+  const [early, noon, late] = ['2026-01-01T08:00:00Z', '2026-01-01T12:00:00Z', '2026-01-01T18:00:00Z']
+  const signIn = (last_login_time: string, last_login_ip?: string): Activity => ({
+    last_login_time,
+    ...(last_login_ip !== undefined && { last_login_ip }),
+  })
+  const listed = (activity: Activity): Page => ({ entities: [user('u1', 'Analyst', { activity })] })
+  const logged = (activity: Activity): Page => ({ activities: [{ kind: 'identity', uid: 'u1', activity }] })
+  const owner = await synced(listed(signIn(early, '192.0.2.1')))
+  const after = async (mode: 'full' | 'incremental', ...pages: Page[]) => {
+    await sync(database, owner, mode, pages)
+    const { activity, terms } = await latest(owner, 'u1')
+    const address = terms.filter((term) => term.startsWith('ip:'))
+    assert.deepEqual(address, activity.last_login_ip === undefined ? [] : [`ip:${activity.last_login_ip}`])
+    return activity
+  }
+  assert.deepEqual(await after('full', listed(signIn(noon))), signIn(noon))
+  assert.deepEqual(await after('incremental', logged(signIn(noon, '192.0.2.2'))), signIn(noon, '192.0.2.2'))
+  // A list that tells no addresses leaves the one of the same sign-in.
+  assert.deepEqual(await after('full', listed(signIn(noon))), signIn(noon, '192.0.2.2'))
+  assert.deepEqual(await after('incremental', logged(signIn(early, '192.0.2.1'))), signIn(noon, '192.0.2.2'))
+  assert.deepEqual(
+    await after('incremental', logged(signIn(late, '192.0.2.3')), logged(signIn(early, '192.0.2.1'))),
+    signIn(late, '192.0.2.3'),
+  )
+  assert.deepEqual(
+    await after('incremental', listed(signIn('2026-01-02T00:00:00Z')), logged(signIn(late, '192.0.2.3'))),
+    signIn('2026-01-02T00:00:00Z'),
+  )
+})
+
 test('an increment keeps facts and groups of what it tells of otherwise', async () => {
   const owner = await synced(everything)
   await sync(database, owner, 'incremental', [{ entities: [user('u1', 'Chief')] }])
