@@ -285,6 +285,36 @@ test('ends a run whose list brings empty pages without end, and not one that bri
   assert.equal((await stage.counts()).identities, 45)
 })
 
+test('an optional list that does not end is left out, and increments go on from its mark as it was', async () => {
+  const world = worldOf({ hasLog: true })
+  let isEndless = true
+  world.faults.push(({ list, before }) =>
+    list === 'log' ? (isEndless ? { next: `more ${before}` } : { mark: 7 }) : undefined,
+  )
+  const increment = { mode: 'incremental', marks: { changes: 0, log: 3 } } as const
+  const { progress } = await read(world, increment)
+  assert.partialDeepStrictEqual(progress.lists.log, {
+    state: 'left_out',
+    error: { code: 'sync_list_endless', list: 'log' },
+  })
+  assert.deepEqual(progress.marks, { changes: 0 })
+  isEndless = false
+  assert.deepEqual((await read(world, increment)).progress.marks, { changes: 0, log: 7 })
+})
+
+test('a list goes on over pages of which no record was of interest', async () => {
+  const world = worldOf({ hasLog: true })
+  let pages = 0
+  world.faults.push(({ list }) => {
+    if (list !== 'log') return undefined
+    pages += 1
+    return pages <= 250 ? { records: 1_000, next: `more ${pages}` } : { mark: 7 }
+  })
+  const { progress } = await read(world, { mode: 'incremental', marks: { changes: 0, log: 0 } })
+  assert.deepEqual(progress.marks, { changes: 0, log: 7 })
+  assert.equal(progress.lists.log?.pages, 251)
+})
+
 test('follows no cursor that grows beyond measure, nor one that is no text', async () => {
   const growing = worldOf({
     faults: [

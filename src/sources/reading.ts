@@ -26,6 +26,8 @@ export interface Page {
     readonly uid?: string
     readonly reason: string
   }[]
+  /** Records that the provider sent, for a list that passes some over: a page of those alone is not an empty one. */
+  readonly records?: number
   /** Where the list goes on. Absent: its end was seen. */
   readonly next?: Json
   /** At the end of an increment's list: where the next increment goes on. */

@@ -41,7 +41,7 @@ export const syncCauses = {
   sync_list_endless: {
     title: 'The list {list} does not end',
     explanation:
-      'Page after page came without anything on it and named a next one. Nothing of the run was applied.',
+      'Page after page came without anything on it and named a next one. A run goes on without a list that is optional; without another nothing of it is applied.',
     remedy:
       'Run the sync again. If it recurs, check that nothing between this server and the provider answers in its place, and report it to the provider.',
   },

@@ -115,14 +115,20 @@ async function readList(parts: ReadingParts, list: ReadableList): Promise<boolea
     }
     return true
   } catch (error) {
-    if (!(error instanceof Unread)) throw error
-    if (required || error.reach === 'everything') throw new SyncFailure(error.error)
+    if (!isGoneWithout(error)) throw error
+    if (required || (error instanceof Unread && error.reach === 'everything'))
+      throw new SyncFailure(error.error)
+    const told = { ...error.error, list: name }
     recorder.note((progress) =>
-      withList(progress, name, { ...listOf(progress, name), state: 'left_out', error: error.error }),
+      withList(progress, name, { ...listOf(progress, name), state: 'left_out', error: told }),
     )
     return false
   }
 }
+
+/** Whether a run may go on without a list that failed so: it cannot be read, or does not end. */
+const isGoneWithout = (error: unknown): error is Unread | SyncFailure =>
+  error instanceof Unread || (error instanceof SyncFailure && error.error.code === 'sync_list_endless')
 
 function leaveOutAfter({ recorder }: ReadingParts, { name, title, after, required }: ReadableList): boolean {
   const [earlier] = after.flatMap((one) => recorder.progress.lists[one]?.error ?? [])

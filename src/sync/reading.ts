@@ -159,6 +159,7 @@ export async function readChain(parts: ReadingParts, chain: Chain): Promise<void
 }
 
 const isEmpty = (page: Page) =>
+  (page.records ?? 0) === 0 &&
   [
     page.entities,
     page.memberships,

@@ -44,7 +44,7 @@ export const loggedGroups: IncrementList<GoogleReading> = {
   async read(session, mark, cursor) {
     const { sinceMs, handled } = markIn(mark, session.now())
     const at = logCursorOf(cursor) ?? { begunAt: session.now().toISOString(), handled: '' }
-    const { entries, next } = await readLog(session, sinceMs, at.token)
+    const { entries, records, next } = await readLog(session, sinceMs, at.token)
     const news = entries.filter(({ id }) => id === undefined || !handled.has(id))
     const { changedGroups, refused } = await findGroups(session, [
       ...new Set(news.flatMap(({ groups }) => groups)),
@@ -56,8 +56,8 @@ export const loggedGroups: IncrementList<GoogleReading> = {
     )
     const nowHandled = withIds(at.handled, toKeep)
     return next === undefined
-      ? { changedGroups, mark: { since: new Date(nextSinceMs).toISOString(), handled: nowHandled } }
-      : { changedGroups, next: { begunAt: at.begunAt, token: next, handled: nowHandled } }
+      ? { changedGroups, records, mark: { since: new Date(nextSinceMs).toISOString(), handled: nowHandled } }
+      : { changedGroups, records, next: { begunAt: at.begunAt, token: next, handled: nowHandled } }
   },
 }
 
@@ -96,7 +96,8 @@ async function readLog(session: GoogleReading, sinceMs: number, token: string | 
     },
     token,
   )
-  return { entries: items.map(entryOf).filter(({ groups }) => groups.length > 0), next }
+  const entries = items.map(entryOf).filter(({ groups }) => groups.length > 0)
+  return { entries, records: items.length, next }
 }
 
 function entryOf({ id: key, events }: JsonObject): LogEntry {

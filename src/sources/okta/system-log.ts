@@ -75,7 +75,7 @@ export const systemLog: IncrementList<OktaReading> = {
     if (Date.parse(from.at) < Date.parse(timeOf(page.got.answer)) - retentionMs)
       throw new MarkLost('the mark is older than what the System Log keeps')
     const { records, next } = page
-    const content = tidingsIn(records)
+    const content = { ...tidingsIn(records), records: records.length }
     // A page that is not full is the end for now: on a busy log an empty one may never come.
     if (next !== undefined && records.length >= pageSize) return { ...content, next }
     const at = timeOf(page.got.answer)
