@@ -168,6 +168,13 @@ export function tellAll({ users, groups, devices }: Directory, fullness: Fullnes
   return told
 }
 
+/** Of every other user, facts are told whole: those that are not told are gone. */
+function factPieces(uid: string, user: User): ToldPage[] {
+  const facts = factsOf(uid, user)
+  if (Number.parseInt(uid, 10) % 2 === 0) return facts.map((fact) => ({ facts: [fact] }))
+  return [{ wholeFacts: [{ kind: 'identity', uid, names: ['roles', 'has_mfa'] }], facts }]
+}
+
 /** What is different from before, in pieces of one item each. */
 export function tellChanges(before: Directory, now: Directory): ToldPage[] {
   const told: ToldPage[] = []
@@ -178,7 +185,7 @@ export function tellChanges(before: Directory, now: Directory): ToldPage[] {
     else if (JSON.stringify(was.activity) !== JSON.stringify(user.activity))
       told.push({ activities: [{ kind: 'identity', uid, activity: user.activity }] })
     if (JSON.stringify(was?.roles) !== JSON.stringify(user.roles) || was?.hasMfa !== user.hasMfa)
-      for (const fact of factsOf(uid, user)) told.push({ facts: [fact] })
+      for (const piece of factPieces(uid, user)) told.push(piece)
   }
   for (const [uid, { name, members }] of now.groups) {
     const was = before.groups.get(uid)
@@ -222,6 +229,7 @@ function joined(pieces: readonly ToldPage[]): ToldPage {
     entities: all('entities'),
     memberships: all('memberships'),
     facts: all('facts'),
+    wholeFacts: all('wholeFacts'),
     activities: all('activities'),
     removed: all('removed'),
     changedGroups: all('changedGroups'),

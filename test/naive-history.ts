@@ -59,6 +59,7 @@ export class NaiveHistory {
     const newer = fuse === 'approved' ? this.touchedSince(since) : new Set<string>()
     const entities = lastEntities(told.pages)
     const facts = lastFacts(told)
+    const whole = namesToldWhole(told)
     const activities = lastActivities(told.pages)
     const kept = new Set(
       told.pages.flatMap((page) => (page.kept ?? []).map(({ kind, uid }) => keyOf(kind, uid))),
@@ -82,7 +83,7 @@ export class NaiveHistory {
         raw: subject.raw ?? {},
         facts: newer.has(key)
           ? (known?.facts ?? {})
-          : factsAfter(told, known?.facts ?? {}, facts.get(key) ?? {}),
+          : factsAfter(told, known?.facts ?? {}, facts.get(key) ?? {}, whole.get(key) ?? []),
         activity: activityAfter(
           known?.activity,
           activityAfter(entity?.activity, newer.has(key) ? {} : activities.get(key)),
@@ -183,15 +184,25 @@ export class NaiveHistory {
 
 /** Of whom pages tell more than their activity. */
 const keysTold = (pages: readonly ToldPage[]): string[] =>
-  pages.flatMap(({ entities = [], removed = [], facts = [], memberships = [], changedGroups = [] }) => [
-    ...entities.map(({ kind, attributes }) => keyOf(kind, attributes.uid)),
-    ...[...removed, ...facts].map(({ kind, uid }) => keyOf(kind, uid)),
-    ...memberships.flatMap(({ group, member }) => [
-      keyOf('group', group),
-      ...entityKinds.map((kind) => keyOf(kind, member)),
-    ]),
-    ...changedGroups.map(({ uid }) => keyOf('group', uid)),
-  ])
+  pages.flatMap((page) => {
+    const {
+      entities = [],
+      removed = [],
+      facts = [],
+      wholeFacts = [],
+      memberships = [],
+      changedGroups = [],
+    } = page
+    return [
+      ...entities.map(({ kind, attributes }) => keyOf(kind, attributes.uid)),
+      ...[...removed, ...facts, ...wholeFacts].map(({ kind, uid }) => keyOf(kind, uid)),
+      ...memberships.flatMap(({ group, member }) => [
+        keyOf('group', group),
+        ...entityKinds.map((kind) => keyOf(kind, member)),
+      ]),
+      ...changedGroups.map(({ uid }) => keyOf('group', uid)),
+    ]
+  })
 
 const isTooMuch = (fuse: Exclude<Merge['fuse'], 'approved'>, lost: number, of: number) =>
   lost >= fuse.atLeast && lost / of > fuse.percent / 100
@@ -220,23 +231,40 @@ function lastEntities(pages: readonly ToldPage[]): Map<string, Entity | null> {
 
 function lastFacts({ pages, mode, completeFacts }: Told): Map<string, Record<string, unknown>> {
   const last = new Map<string, Record<string, unknown>>()
-  for (const { kind, uid, name, value } of pages.flatMap(({ facts = [] }) => facts)) {
-    if (mode === 'full' && !completeFacts.includes(name)) continue
-    const key = keyOf(kind, uid)
-    const facts = last.get(key) ?? {}
-    last.set(key, facts)
-    if (name === 'has_mfa') facts[name] = value
-    else facts[name] = [...new Set([...((facts[name] as string[] | undefined) ?? []), String(value)])].sort()
+  for (const page of pages) {
+    for (const { kind, uid, names } of mode === 'full' ? [] : (page.wholeFacts ?? []))
+      for (const name of names) delete last.get(keyOf(kind, uid))?.[name]
+    for (const { kind, uid, name, value } of page.facts ?? []) {
+      if (mode === 'full' && !completeFacts.includes(name)) continue
+      const key = keyOf(kind, uid)
+      const facts = last.get(key) ?? {}
+      last.set(key, facts)
+      if (name === 'has_mfa') facts[name] = value
+      else
+        facts[name] = [...new Set([...((facts[name] as string[] | undefined) ?? []), String(value)])].sort()
+    }
   }
   return last
+}
+
+function namesToldWhole({ pages, mode }: Told): Map<string, FactName[]> {
+  const whole = new Map<string, FactName[]>()
+  for (const { kind, uid, names } of mode === 'full'
+    ? []
+    : pages.flatMap(({ wholeFacts = [] }) => wholeFacts))
+    whole.set(keyOf(kind, uid), [...(whole.get(keyOf(kind, uid)) ?? []), ...names])
+  return whole
 }
 
 function factsAfter(
   { completeFacts }: Told,
   known: Readonly<Record<string, unknown>>,
   told: Readonly<Record<string, unknown>>,
+  whole: readonly FactName[],
 ) {
-  const left = Object.entries(known).filter(([name]) => !completeFacts.includes(name as FactName))
+  const left = Object.entries(known).filter(
+    ([name]) => ![...completeFacts, ...whole].includes(name as FactName),
+  )
   return { ...Object.fromEntries(left), ...told }
 }
 

@@ -643,6 +643,18 @@ test('hears who is gone after whoever was listed meanwhile, and goes on so after
   assert.deepEqual(progress.marks, { changes: 25, log: 1 })
 })
 
+test('facts of a list that an increment reads whole take the place of those known once it ended', async () => {
+  const world = worldOf({ hasLog: true })
+  const increment = { mode: 'incremental', marks: { changes: 0, log: 0 } } as const
+  assert.deepEqual((await read(world, increment)).proved.completeFacts, ['roles'])
+  assert.deepEqual((await read(world, { ...increment, marks: { changes: 0 } })).proved.completeFacts, [])
+  world.faults.push(({ list }) => {
+    if (list === 'log') throw refusal(403)
+    return undefined
+  })
+  assert.deepEqual((await read(world, increment)).proved.completeFacts, [])
+})
+
 test('hears who is gone also when what comes before was left out', async () => {
   const world = worldOf({ hasLog: true, areChangesOptional: true })
   world.faults.push(({ list }) => {

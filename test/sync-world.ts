@@ -196,6 +196,7 @@ export function createWorld(directory: Directory, options: WorldOptions = {}): W
     capability: 'change_log',
     required: false,
     after: ['changes'],
+    facts: ['roles'],
     kinds: [],
     async begin(session) {
       await ask(session, { list: 'log_mark', cursor: undefined }, () => ({}))

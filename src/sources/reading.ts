@@ -10,6 +10,12 @@ export interface Page {
   readonly entities?: readonly Entity[]
   readonly memberships?: readonly Membership[]
   readonly facts?: readonly Fact[]
+  /** In increments: facts of these names are told whole with this page, so that an entity without any has none any more. */
+  readonly wholeFacts?: readonly {
+    readonly kind: EntityKind
+    readonly uid: string
+    readonly names: readonly FactName[]
+  }[]
   /** Activity of entities that this list does not tell otherwise. */
   readonly activities?: readonly {
     readonly kind: EntityKind
@@ -85,6 +91,8 @@ export interface IncrementList<S> {
   readonly after?: readonly string[]
   /** Kinds for which its end proves that what it did not tell of is as it was. */
   readonly kinds: readonly EntityKind[]
+  /** It is read whole each time: once it ended, its facts take the place of those that were known. */
+  readonly facts?: readonly FactName[]
   /** A mark for now, taken before a full run, so that what changes meanwhile is told by the next increment. */
   begin(session: S): Promise<Json>
   /** One page; the first without a cursor. The last page has a mark. @throws SourceError, MarkLost */

@@ -149,19 +149,28 @@ function insertChanges(comparing: Comparing, grouped: RawBuilder<unknown>) {
   const complete = sql`${[...merge.completeFacts]}::text[]`
   // What a full run did not hear to its end, it does not believe.
   const believed = merge.mode === 'full' ? merge.completeFacts : factNames
+  /** Of a row `fact`: it was not told before facts of its name were told whole. */
+  const isLast = sql`not exists (
+    select from whole where whole.entity_id = fact.entity_id and whole.name = fact.name and whole.n > fact.n
+  )`
   const [known, staged, told] = ['one.activity', 'one.staged_activity', 'told_activity.activity'].map(
     (name) => sql.ref(name),
   ) as [RawBuilder<unknown>, RawBuilder<unknown>, RawBuilder<unknown>]
   return sql`
     insert into merge_changes
-    with grouped as (${grouped}), told_facts as (
+    with grouped as (${grouped}), whole as (
+      select entity_id, value as name, max(n) as n from ${facts}
+      where ${merge.mode === 'full' ? sql`false` : sql`name = 'whole'`} group by entity_id, value
+    ), whole_names as (
+      select entity_id, array_agg(name) as names from whole group by entity_id
+    ), told_facts as (
       select entity_id, name,
         case name when 'has_mfa' then to_jsonb((array_agg(value order by n desc))[1] = 'true')
           else to_jsonb(array_agg(distinct value order by value)) end as value
-      from ${facts} where name = any(${[...believed]}::text[]) group by entity_id, name
+      from ${facts} as fact where name = any(${[...believed]}::text[]) and ${isLast} group by entity_id, name
     ), told_roles as (
       select entity_id, array_agg(distinct term) as terms
-      from ${facts}, unnest(terms) as term where name = 'roles' group by entity_id
+      from ${facts} as fact, unnest(terms) as term where name = 'roles' and ${isLast} group by entity_id
     ), told as (
       select entity_id, jsonb_object_agg(name, value) as facts from told_facts group by entity_id
     ), told_activity as (
@@ -171,18 +180,20 @@ function insertChanges(comparing: Comparing, grouped: RawBuilder<unknown>) {
     )
     select one.no, result.change, now_told.facts, now_told.activity,
       grouped.group_uids, grouped.groups, as_group.members_print, told_roles.terms,
-      not one.is_frozen and ('roles' = any(${complete}) or coalesce(told.facts -> 'roles' is not null, false))
+      not one.is_frozen and ('roles' = any(${complete} || whole_names.names)
+        or coalesce(told.facts -> 'roles' is not null, false))
     from merge_entities as one
     left join grouped on grouped.no = one.no
     left join merge_groups as as_group on as_group.no = one.no
+    left join whole_names on whole_names.entity_id = one.entity_id
     left join told on told.entity_id = one.entity_id
     left join told_roles on told_roles.entity_id = one.entity_id
     left join told_activity on told_activity.entity_id = one.entity_id
     cross join lateral (
       select case
         when one.facts is null or one.facts = '{}' then '{}'
-        when cardinality(${complete}) = 0 or one.is_frozen then one.facts
-        else (one.facts::jsonb - ${complete})::text
+        when cardinality(${complete} || whole_names.names) = 0 or one.is_frozen then one.facts
+        else (one.facts::jsonb - (${complete} || whole_names.names))::text
       end as facts, ${combined(staged, told)} as activity
       offset 0
     ) as told_now

@@ -157,7 +157,9 @@ export async function tellHeldRun(comparing: Comparing): Promise<void> {
   await sql`
     insert into ${sql.raw(stageTablesOf(held.id).facts)} (n, entity_id, name)
     select 0, entity_id, ${toldSince}
-    from (${toldOf(comparing, sql`name = any(${[...factNames]}::text[])`)}) as told`.execute(transaction)
+    from (${toldOf(comparing, sql`name = any(${[...factNames, 'whole']}::text[])`)}) as told`.execute(
+    transaction,
+  )
 }
 
 /** Moves the sightings of what was proved, and keeps the counts. */

@@ -231,6 +231,32 @@ test('an increment keeps facts and groups of what it tells of otherwise', async 
   assert.ok(!terms.includes('title:analyst'))
 })
 
+test('facts that an increment tells whole take the place of those that were, if only none', async () => {
+  const owner = await synced(everything)
+  const whole = (kind: 'identity' | 'device', uid: string, name: 'roles' | 'owners') => ({
+    kind,
+    uid,
+    names: [name],
+  })
+  const owns = (value: string) => ({ kind: 'device', uid: 'd1', name: 'owners', value }) as const
+  await sync(database, owner, 'incremental', [
+    { wholeFacts: [whole('device', 'd1', 'owners')], facts: [owns('u1')] },
+    // Told once more, of later.
+    { wholeFacts: [whole('device', 'd1', 'owners')], facts: [owns('u2')] },
+  ])
+  assert.deepEqual((await latest(owner, 'd1')).facts, { owners: ['u2'] })
+  await sync(database, owner, 'incremental', [{ entities: [device('d1')] }])
+  assert.deepEqual((await latest(owner, 'd1')).facts, { owners: ['u2'] })
+  await sync(database, owner, 'incremental', [
+    { wholeFacts: [whole('device', 'd1', 'owners'), whole('identity', 'u1', 'roles')] },
+  ])
+  assert.deepEqual((await latest(owner, 'd1')).facts, {})
+  const { facts, terms } = await latest(owner, 'u1')
+  assert.deepEqual(facts, { has_mfa: true })
+  assert.ok(!terms.some((term) => term.startsWith('role:') || term === 'privileged:true'))
+  assert.ok(terms.includes('mfa:true'))
+})
+
 test('an increment never removes what it does not tell of', async () => {
   const owner = await synced(everything)
   const { counts } = await sync(database, owner, 'incremental', [{ entities: [user('u3')] }])

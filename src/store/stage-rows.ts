@@ -41,7 +41,7 @@ export function stageRows(
           },
         ]
       : []),
-    ...(isAny('facts') || isAny('activities') || isAny('kept')
+    ...(isAny('facts') || isAny('wholeFacts') || isAny('activities') || isAny('kept')
       ? [{ into: `${tables.facts} (n, entity_id, name, value, terms)`, rows: factRows(run, first, pages) }]
       : []),
   ]
@@ -99,10 +99,19 @@ function* membershipRows(
   }
 }
 
-function* factRows(run: RunHandle, first: number, pages: readonly StagedPage[]): Generator<string> {
+function* factRows(
+  run: RunHandle & { readonly mode: SyncMode },
+  first: number,
+  pages: readonly StagedPage[],
+): Generator<string> {
   const prefix = termPrefix(run.organizationId)
   let n = first
-  for (const { facts, activities, kept = [] } of pages) {
+  for (const { facts, wholeFacts = [], activities, kept = [] } of pages) {
+    // A full run knows by its lists what is told whole.
+    for (const { kind, uid, names } of run.mode === 'full' ? [] : wholeFacts) {
+      const id = entityId(run.organizationId, run.configId, kind, uid)
+      for (const name of names) yield copyRow(n++, id, 'whole', name, null)
+    }
     for (const { kind, uid, name, value } of facts) {
       const terms = name === 'roles' ? arrayText(roleTerms(value).map((term) => prefix + term)) : null
       yield copyRow(n++, entityId(run.organizationId, run.configId, kind, uid), name, String(value), terms)

@@ -13,7 +13,10 @@ export interface StageTables {
   readonly entities: string
   /** A row without a member names a group whose members are read anew, whole. */
   readonly memberships: string
-  /** Facts by name; activity is told likewise, and that an entity was seen and could not be read (`kept`). */
+  /**
+   * Facts by name; activity is told likewise, that an entity was seen and could not be read (`kept`), and in increments
+   * the names of facts that are told whole by the rows after it (`whole`).
+   */
   readonly facts: string
 }
 

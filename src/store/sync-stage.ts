@@ -1,7 +1,7 @@
 /** What a run has read and not merged yet: tables of its own, filled page by page together with its progress. */
 import { hash } from 'node:crypto'
 import { type RawBuilder, type Selectable, sql, type Transaction } from 'kysely'
-import { type EntityKind, type Fact, kindNumbers, type Membership } from '../entities/model.ts'
+import { type EntityKind, type Fact, type FactName, kindNumbers, type Membership } from '../entities/model.ts'
 import { inRepeatableTransaction, told } from './client-transaction.ts'
 import { copyInto } from './copy.ts'
 import { type Database, inTransaction } from './database.ts'
@@ -62,6 +62,12 @@ export interface StagedPage {
   readonly entities: readonly StagedEntity[]
   readonly memberships: readonly Membership[]
   readonly facts: readonly Fact[]
+  /** In increments: facts of these names are told whole, by this page. */
+  readonly wholeFacts?: readonly {
+    readonly kind: EntityKind
+    readonly uid: string
+    readonly names: readonly FactName[]
+  }[]
   readonly activities: readonly {
     readonly kind: EntityKind
     readonly uid: string

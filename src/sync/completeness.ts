@@ -59,17 +59,17 @@ function provedByIncrement(
 ): Proved {
   // Whoever may be a member of a group that was not told whole may be in other groups than is known.
   const areMembersTold = walk === undefined || (walk.refused === 0 && walk.unreadable === 0)
+  const areWhole = (lists: readonly { readonly name: string }[]) =>
+    lists.length > 0 &&
+    lists.every(({ name }) => read[name]?.state === 'ended' && read[name].unreadable === 0)
   return {
     completeKinds: [],
-    provenKinds: entityKinds.filter((kind) => {
-      if (!areMembersTold) return false
-      const telling = increments.filter(({ kinds }) => kinds.includes(kind))
-      return (
-        telling.length > 0 &&
-        telling.every(({ name }) => read[name]?.state === 'ended' && read[name].unreadable === 0)
-      )
-    }),
+    provenKinds: entityKinds.filter(
+      (kind) => areMembersTold && areWhole(increments.filter(({ kinds }) => kinds.includes(kind))),
+    ),
     areMembershipsComplete: false,
-    completeFacts: [],
+    completeFacts: factNames.filter((name) =>
+      areWhole(increments.filter(({ facts }) => facts?.includes(name))),
+    ),
   }
 }

@@ -164,6 +164,7 @@ const isEmpty = (page: Page) =>
     page.entities,
     page.memberships,
     page.facts,
+    page.wholeFacts,
     page.activities,
     page.removed,
     page.changedGroups,

@@ -79,6 +79,7 @@ export async function stagePage(
       entities,
       memberships,
       facts,
+      wholeFacts: (page.wholeFacts ?? []).filter(({ uid }) => isUid(uid)),
       activities: (page.activities ?? [])
         .filter(({ uid }) => isUid(uid))
         .map(({ kind, uid, activity }) => ({ kind, uid, activity: activityText(activity) })),

@@ -80,7 +80,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
     properties: deviceProperties,
     shape: `${deviceShape}&${ownersShape}`,
     normalise: deviceOf,
-    further: (_changed, records) => ownersIn(records),
+    further: (_changed, records) => ({ ...ownersIn(records), wholeFacts: toldOwnersOf(records) }),
   }),
 ]
 
@@ -118,6 +118,13 @@ function follow(followed: Followed): IncrementList<ReadingSession> {
     },
   }
 }
+
+/** Devices of which all owners are told, if only that there are none. */
+const toldOwnersOf = (records: readonly GraphObject[]): NonNullable<Page['wholeFacts']> =>
+  records
+    .filter(({ registeredOwners }) => Array.isArray(registeredOwners))
+    .flatMap(({ id }) => idOf(id) ?? [])
+    .map((uid) => ({ kind: 'device', uid, names: ['owners'] }))
 
 /** A stored link is looked at again: one that leads elsewhere is no mark of ours. */
 function linkOf(delta: Place, mark: Json, cursor: Json | undefined): string {

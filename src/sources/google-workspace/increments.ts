@@ -4,7 +4,7 @@
  *
  * - the users whole, 500 at a time, and then those who were deleted: exact for what users tell of themselves
  * - the groups whole, 200 at a time; members are read anew where their number is another one
- * - who has administrator roles: exact for everybody who has one; who lost the last one keeps it in what is known
+ * - who has administrator roles: exact, since the list is short and read whole
  * - where the scope for it is delegated, the log of groups: members are read anew wherever anything happened
  *
  * It proves nothing of a kind as a whole: a member who came while another went leaves the number as it was, log
@@ -94,6 +94,7 @@ const rolesWhole: IncrementList<GoogleReading> = {
   capability: 'roles',
   required: false,
   kinds: [],
+  facts: ['roles'],
   begin: async (session) => now(session),
   async read(session, _mark, cursor) {
     const page = await readAssignments(session, cursor)

@@ -340,3 +340,23 @@ test('the log is gone on with by Okta’s link, and by the time where the link i
   assert.doesNotMatch(asked[1] ?? '', /until/)
   assert.deepEqual(page.mark, { at: at.toISOString(), after: '/api/v1/logs?after=9' })
 })
+
+test('a changed device of which the last owner was taken off is told to have none', async () => {
+  const device = (id: string, users: readonly unknown[]) => ({
+    id,
+    status: 'ACTIVE',
+    profile: { displayName: id },
+    _embedded: { users },
+  })
+  const body = [device('guo1', []), device('guo2', [{ user: { id: '00u1' } }])]
+  const page = await incrementNamed('changed_devices').read(
+    session(() => ({ body })),
+    at.toISOString(),
+    undefined,
+  )
+  assert.deepEqual(
+    page.wholeFacts,
+    ['guo1', 'guo2'].map((uid) => ({ kind: 'device', uid, names: ['owners'] })),
+  )
+  assert.deepEqual(page.facts, [{ kind: 'device', uid: 'guo2', name: 'owners', value: '00u1' }])
+})

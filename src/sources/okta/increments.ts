@@ -4,6 +4,7 @@ import type { IncrementList, Json, Page } from '../reading.ts'
 import { MarkLost } from '../reading.ts'
 import { isRecord } from './answers.ts'
 import { contentOf, devices, groups, type Listing, nothingVisible, requestFor, users } from './lists.ts'
+import { uidOf } from './normalise.ts'
 import { before, timeOf } from './okta-time.ts'
 import { type ListPage, readPage } from './pages.ts'
 import type { OktaReading } from './reading-session.ts'
@@ -101,9 +102,12 @@ export const changedGroups = changesOf(
   }),
 )
 
-export const changedDevices = changesOf(devices, {
-  name: 'changed_devices',
-  title: 'Changed devices',
-  capability: 'devices',
-  required: false,
-})
+export const changedDevices = changesOf(
+  devices,
+  { name: 'changed_devices', title: 'Changed devices', capability: 'devices', required: false },
+  (page) => ({
+    wholeFacts: page.records
+      .flatMap((record) => uidOf(record) ?? [])
+      .map((uid) => ({ kind: 'device', uid, names: ['owners'] })),
+  }),
+)
