@@ -139,6 +139,9 @@ function skewHint({ headers, receivedAt }: HttpAnswer): { clock_skew_seconds?: n
   return { clock_skew_seconds: Math.round((receivedAt.getTime() - date) / 1000) }
 }
 
+/** Method and path, without the query. */
+export const askedOf = (target: string) => `GET ${target.split('?')[0]}`
+
 /** A 200 whose document lacks what this request returns. */
 export const unexpected = (operation: string, asked: string) =>
   new SourceError({ code: 'unexpected_response', operation, asked, status: 200 })

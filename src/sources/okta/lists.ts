@@ -5,11 +5,11 @@ import { SourceError } from '../../outbound/source-error.ts'
 import type { EntityList, Json, Page } from '../reading.ts'
 import type { EntityType } from '../source.ts'
 import type { Scope } from './access.ts'
-import { isRecord } from './answers.ts'
+import { askedOf, isRecord } from './answers.ts'
 import { deviceOf, groupOf, identityOf, ownersOf, type Unreadable, uidOf } from './normalise.ts'
 import { before, overlapMs, searchOverlapMs, timeOf } from './okta-time.ts'
 import { type ListPage, readPage } from './pages.ts'
-import { askedOf, type OktaReading, type ReadingRequest } from './reading-session.ts'
+import type { OktaReading, ReadingRequest } from './reading-session.ts'
 
 /** How one kind of entity is listed. */
 export interface Listing {

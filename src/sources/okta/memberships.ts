@@ -2,10 +2,10 @@
 import type { Membership } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { Json, MembershipWalk, Page } from '../reading.ts'
-import { unexpected } from './answers.ts'
+import { askedOf, unexpected } from './answers.ts'
 import { uidOf } from './normalise.ts'
 import { type ListPage, readPage } from './pages.ts'
-import { askedOf, mostMembersPerPage, type OktaReading } from './reading-session.ts'
+import { mostMembersPerPage, type OktaReading } from './reading-session.ts'
 
 /** The page size that Okta recommends for members. */
 const recommendedMembersPerPage = 200

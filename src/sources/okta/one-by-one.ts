@@ -2,10 +2,10 @@
 import type { Fact } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { EntityList, Json } from '../reading.ts'
-import { isRecord, isText, unexpected } from './answers.ts'
+import { askedOf, isRecord, isText, unexpected } from './answers.ts'
 import { uidOf } from './normalise.ts'
 import type { ListPage } from './pages.ts'
-import { askedOf, type OktaReading, type ReadingRequest } from './reading-session.ts'
+import type { OktaReading, ReadingRequest } from './reading-session.ts'
 
 /** Users who are asked for side by side, as one page. */
 const askedAtOnce = 10

@@ -3,7 +3,7 @@ import type { HttpAnswer } from '../../outbound/http.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { SourceTools } from '../source.ts'
 import { readingScopes, type Scope, serviceAppAccess, tokenAccess } from './access.ts'
-import { bodyOf } from './answers.ts'
+import { askedOf, bodyOf } from './answers.ts'
 import type { HostReading } from './domain.ts'
 import { renewedAccess } from './renewed-access.ts'
 import type { OktaCredentials } from './secrets.ts'
@@ -93,6 +93,3 @@ const isSpent = (error: unknown) =>
   error.operation === tokenOperation &&
   (error.providerCode === 'invalid_dpop_proof' ||
     /already been used|is expired/.test(error.providerMessage ?? ''))
-
-/** Method and path, without the query. */
-export const askedOf = (target: string) => `GET ${target.split('?')[0]}`
