@@ -1,7 +1,8 @@
 /** Asks Okta's API one thing at a time and reads the document that comes back. */
 import type { HttpAnswer, HttpClient } from '../../outbound/http.ts'
 import type { Access, Scope } from './access.ts'
-import { bodyOf, isRecord, isText, unexpected } from './answers.ts'
+import { askedOf, bodyOf, isRecord, isText, unexpected } from './answers.ts'
+import { firstFilled, nextTargetIn } from './links.ts'
 
 /** What an organisation tells everybody about itself. */
 export interface Organization {
@@ -74,16 +75,15 @@ export async function readOwner(api: Api): Promise<OktaUser> {
 
 /** One user at most, of those the credentials may see. Deprovisioned ones are left out without a filter. */
 export async function readUsers(api: Api): Promise<readonly OktaUser[]> {
-  const { body, answer, fail } = await read(api, 'read users', '/api/v1/users?limit=1', 'okta.users.read')
-  const limit = rateLimitIn(answer)
-  if (limit !== undefined) api.noteRateLimit(limit)
-  return listOf(body, userIn, fail)
+  return readSome(api, 'read users', '/api/v1/users?limit=1', 'okta.users.read', userIn, (answer) => {
+    const limit = rateLimitIn(answer)
+    if (limit !== undefined) api.noteRateLimit(limit)
+  })
 }
 
 /** One group at most, of those the credentials may see; its id. */
 export async function readGroups(api: Api): Promise<readonly string[]> {
-  const { body, fail } = await read(api, 'read groups', '/api/v1/groups?limit=1', 'okta.groups.read')
-  return listOf(body, idIn, fail)
+  return readSome(api, 'read groups', '/api/v1/groups?limit=1', 'okta.groups.read', idIn)
 }
 
 /**
@@ -94,8 +94,7 @@ export async function readGroups(api: Api): Promise<readonly string[]> {
  */
 export async function readBuiltInGroups(api: Api): Promise<readonly string[]> {
   const path = `/api/v1/groups?${new URLSearchParams({ filter: 'type eq "BUILT_IN"', limit: '1' })}`
-  const { body, fail } = await read(api, 'read built-in groups', path, 'okta.groups.read')
-  return listOf(body, idIn, fail)
+  return readSome(api, 'read built-in groups', path, 'okta.groups.read', idIn)
 }
 
 /** One member at most; an empty group has none. */
@@ -197,13 +196,36 @@ export async function readOrganizationStatus(api: Api): Promise<OrganizationStat
 }
 
 async function read({ host, access }: Api, operation: string, path: string, scope: Scope) {
-  const asked = `GET ${path.split('?')[0]}`
+  const asked = askedOf(path)
   const heard = await access.get({ operation, url: `https://${host}${path}`, scope })
   return {
     body: bodyOf(heard, operation, asked),
     answer: heard.answer,
     fail: () => unexpected(operation, asked),
   }
+}
+
+/**
+ * What is at the beginning of a list whose emptiness says something: nothing of it only where the list has ended.
+ *
+ * @throws SourceError `unexpected_response` where page after page is empty and names a next one
+ */
+async function readSome<T>(
+  api: Api,
+  operation: string,
+  path: string,
+  scope: Scope,
+  itemIn: (item: unknown) => T | undefined,
+  note: (answer: HttpAnswer) => void = () => {},
+): Promise<readonly T[]> {
+  const { records, next } = await firstFilled(path, async (target) => {
+    const { body, answer, fail } = await read(api, operation, target, scope)
+    note(answer)
+    const following = nextTargetIn(answer.headers, { operation, target }, api.host)
+    return { records: listOf(body, itemIn, fail), ...(following !== undefined && { next: following }) }
+  })
+  if (records.length === 0 && next !== undefined) throw unexpected(operation, askedOf(path))
+  return records
 }
 
 /** Each item of a list read; a body that is no list, or an item that cannot be read, is no answer of Okta. */

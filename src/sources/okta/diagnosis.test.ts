@@ -873,6 +873,36 @@ test('reads groups without a filter where the filter is refused, or shows none',
   }
 })
 
+/** Lists whose first pages are empty and name a next one. */
+const beginningEmpty = (emptyPages: number): Answers => {
+  const at =
+    (name: string, records: readonly unknown[]) =>
+    ({ url = '' }: SeenRequest): Answer => {
+      const page = Number(URL.parse(url, `https://${host}`)?.searchParams.get('page') ?? 0)
+      if (page === emptyPages) return ok(records)
+      return {
+        ...ok([]),
+        headers: { link: `<https://${host}${name.slice(4)}?page=${page + 1}>; rel="next"` },
+      }
+    }
+  return { [users]: at(users, [user]), [groups]: at(groups, [{ id: '00g1', type: 'BUILT_IN' }]) }
+}
+
+test('an empty first page that names a next one is no empty list', async () => {
+  for (const secrets of [apiToken, serviceApp]) {
+    const { verdict, checks } = await report(beginningEmpty(3), secrets)
+    assert.equal(verdict, 'valid')
+    assert.equal(checks.find(({ id }) => id === 'completeness')?.status, 'passed')
+  }
+})
+
+test('of a list that begins with many empty pages nothing is said', async () => {
+  const { verdict, checks } = await report(beginningEmpty(1000), apiToken)
+  assert.equal(verdict, 'indeterminate')
+  for (const id of ['users', 'groups'])
+    assert.equal(checks.find((one) => one.id === id)?.cause?.code, 'okta_unexpected_response')
+})
+
 test('asks for groups once where the group of the organisation is shown', async () => {
   await report({}, apiToken)
   assert.equal(seen.filter((request) => request.endsWith(groups)).length, 1)

@@ -243,6 +243,24 @@ test('an increment in which nothing changed asks whether anything can be seen, a
   assert.match(decodeURIComponent(asked[0] ?? '').replaceAll('+', ' '), /"2026-11-24T08:40:00\.000Z"/)
 })
 
+test('what begins with empty pages is no empty list, when a run begins or nothing has changed', async () => {
+  const path = { changed_users: '/api/v1/users', changed_groups: '/api/v1/groups' }
+  for (const [name, list] of Object.entries(path)) {
+    const beginning = (emptyPages: number) =>
+      session((url) => {
+        const page = Number(url.searchParams.get('page') ?? 0)
+        if (url.searchParams.has('filter')) return { body: [] }
+        if (page === emptyPages) return { body: [{ id: '00x1' }] }
+        return { body: [], headers: next(`https://${host}${list}?page=${page + 1}`) }
+      })
+    for (const emptyPages of [1, 4, 1000]) {
+      assert.equal(await incrementNamed(name).begin(beginning(emptyPages)), at.toISOString())
+      const page = await incrementNamed(name).read(beginning(emptyPages), at.toISOString(), undefined)
+      assert.equal(page.mark, at.toISOString())
+    }
+  }
+})
+
 test('the mark is never later than either clock, whatever Okta’s Date says', async () => {
   const markAfter = async (date: string) =>
     incrementNamed('changed_users').begin(session(() => ({ body: [userOf(1)], headers: { date } })))

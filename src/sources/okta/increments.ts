@@ -3,6 +3,7 @@ import type { Group } from '../../entities/model.ts'
 import type { IncrementList, Json, Page } from '../reading.ts'
 import { MarkLost } from '../reading.ts'
 import { isRecord } from './answers.ts'
+import { firstFilled } from './links.ts'
 import { contentOf, devices, groups, type Listing, nothingVisible, requestFor, users } from './lists.ts'
 import { uidOf } from './normalise.ts'
 import { before, timeOf } from './okta-time.ts'
@@ -52,11 +53,12 @@ function changesOf(
   }
 }
 
-/** The smallest list there is. @throws SourceError where it is empty and no organisation's is */
+/** The smallest list there is. @throws SourceError where it is empty to its end and no organisation's is */
 async function probe(session: OktaReading, listing: Listing) {
-  const target = `${listing.whole.split('?')[0]}?limit=1`
-  const { records, got } = await readPage(session, requestFor(listing, target))
-  if (records.length === 0 && listing.kind !== 'device') throw nothingVisible(listing)
+  const { records, next, got } = await firstFilled(`${listing.whole.split('?')[0]}?limit=1`, (target) =>
+    readPage(session, requestFor(listing, target)),
+  )
+  if (records.length === 0 && next === undefined && listing.kind !== 'device') throw nothingVisible(listing)
   return got.answer
 }
 

@@ -95,6 +95,28 @@ export function targetOf(link: string, asked: Asked, host: string, isEndless = f
   return next
 }
 
+/** Empty pages at the beginning of a list that are passed over to find whether anything is in it. */
+const mostEmptyPages = 5
+
+/**
+ * The first page with something in it: one that is empty and names a next one says nothing of the list, which ends
+ * where "you don't receive another `next` link". What is returned without records is the end of an empty list, or has
+ * a next page: then nothing is known.
+ *
+ * @see https://developer.okta.com/docs/api/#link-header
+ */
+export async function firstFilled<P extends { readonly records: readonly unknown[]; readonly next?: string }>(
+  target: string,
+  read: (target: string) => Promise<P>,
+): Promise<P> {
+  let page = await read(target)
+  for (let empty = 1; empty <= mostEmptyPages; empty++) {
+    if (page.records.length > 0 || page.next === undefined) break
+    page = await read(page.next)
+  }
+  return page
+}
+
 const refusalOf = ({ operation, target }: Asked, problem: string) =>
   new SourceError({
     code: 'unexpected_response',
