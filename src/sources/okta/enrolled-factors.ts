@@ -1,9 +1,9 @@
 /** Who has enrolled which factors. Okta tells it of one user at a time, so it is read where a configuration asks for it. */
 import type { Fact } from '../../entities/model.ts'
 import { isRecord, isText } from './answers.ts'
-import { pageSize } from './lists.ts'
+import { pageSize, smallerPage } from './lists.ts'
 import { oneByOneList } from './one-by-one.ts'
-import { readPage } from './pages.ts'
+import { readPageOrSmaller } from './page-size.ts'
 
 const scope = 'okta.users.read'
 
@@ -22,7 +22,7 @@ export const enrolledFactorList = oneByOneList({
   users: { operation: 'read users', target: `/api/v1/users?limit=${pageSize}`, scope },
   usersPerPage: pageSize,
   countIn: ({ identities }) => identities,
-  readPage,
+  readPage: (session, request) => readPageOrSmaller(session, request, smallerPage),
   requestOf: (uid) => ({
     operation: 'read the factors of a user',
     target: `/api/v1/users/${encodeURIComponent(uid)}/factors`,

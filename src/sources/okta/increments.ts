@@ -4,10 +4,10 @@ import type { IncrementList, Json, Page } from '../reading.ts'
 import { MarkLost } from '../reading.ts'
 import { isRecord } from './answers.ts'
 import { firstFilled } from './links.ts'
-import { contentOf, devices, groups, type Listing, nothingVisible, requestFor, users } from './lists.ts'
+import { contentOf, devices, groups, type Listing, nothingVisible, readListing, users } from './lists.ts'
 import { uidOf } from './normalise.ts'
 import { before, timeOf } from './okta-time.ts'
-import { type ListPage, readPage } from './pages.ts'
+import type { ListPage } from './pages.ts'
 import type { OktaReading } from './reading-session.ts'
 
 /** The mark is the moment of the answer that began the last increment, by Okta's clock, RFC 3339. */
@@ -41,7 +41,7 @@ function changesOf(
         at: listing.since(before(moment, listing.overlapMs)),
         hasRecords: false,
       }
-      const page = await readPage(session, requestFor(listing, progress.at))
+      const page = await readListing(session, listing, progress.at)
       const content = { ...contentOf(listing, page), ...moreOf(page, moment) }
       const nextMark = progress.mark ?? timeOf(page.got.answer)
       const hasRecords = progress.hasRecords || page.records.length > 0
@@ -56,7 +56,7 @@ function changesOf(
 /** The smallest list there is. @throws SourceError where it is empty to its end and no organisation's is */
 async function probe(session: OktaReading, listing: Listing) {
   const { records, next, got } = await firstFilled(`${listing.whole.split('?')[0]}?limit=1`, (target) =>
-    readPage(session, requestFor(listing, target)),
+    readListing(session, listing, target),
   )
   if (records.length === 0 && next === undefined && listing.kind !== 'device') throw nothingVisible(listing)
   return got.answer

@@ -8,6 +8,7 @@ import type { Scope } from './access.ts'
 import { askedOf, isRecord } from './answers.ts'
 import { deviceOf, groupOf, identityOf, ownersOf, type Unreadable, uidOf } from './normalise.ts'
 import { before, overlapMs, searchOverlapMs, timeOf } from './okta-time.ts'
+import { readPageOrSmaller } from './page-size.ts'
 import { type ListPage, readPage } from './pages.ts'
 import type { OktaReading, ReadingRequest } from './reading-session.ts'
 
@@ -23,6 +24,8 @@ export interface Listing {
   /** How far behind a moment `since` has to look, in ms. */
   readonly overlapMs: number
   readonly headers?: Readonly<Record<string, string>>
+  /** Records asked for where a page takes Okta too long, for lists of which Okta says to ask for fewer then. */
+  readonly smallerPage?: number
   entityOf(record: unknown): Entity | Unreadable
   factsOf?(record: unknown): readonly Fact[]
 }
@@ -33,6 +36,8 @@ const target = (path: string, parameters: Readonly<Record<string, string>>) =>
 /** Recommended for lists of groups, and the default elsewhere: the most that is documented for users and devices. */
 export const pageSize = 200
 const limit = String(pageSize)
+/** Asked for in their place where they take Okta too long, for which it names no number. */
+export const smallerPage = 50
 
 /**
  * All users by a filter that every one of them matches: without one, Okta leaves the deprovisioned out; with one on
@@ -52,6 +57,7 @@ export const users: Listing = {
     'content-type':
       'application/json; okta-response="omitCredentials,omitCredentialsLinks,omitTransitioningToStatus"',
   },
+  smallerPage,
   entityOf: identityOf,
 }
 
@@ -68,6 +74,7 @@ export const groups: Listing = {
       filter: `lastUpdated gt "${time}" or lastMembershipUpdated gt "${time}"`,
     }),
   overlapMs,
+  smallerPage,
   entityOf: groupOf,
 }
 
@@ -88,7 +95,13 @@ export const devices: Listing = {
   },
 }
 
-export const requestFor = ({ operation, scope, headers }: Listing, at: string): ReadingRequest => ({
+/** A page of what is listed. */
+export const readListing = (session: OktaReading, listing: Listing, at: string): Promise<ListPage> =>
+  listing.smallerPage === undefined
+    ? readPage(session, requestFor(listing, at))
+    : readPageOrSmaller(session, requestFor(listing, at), listing.smallerPage)
+
+const requestFor = ({ operation, scope, headers }: Listing, at: string): ReadingRequest => ({
   operation,
   scope,
   target: at,
@@ -140,7 +153,7 @@ function listOf(listing: Listing, description: Description): EntityList<OktaRead
     kinds: [listing.kind],
     async read(session, cursor) {
       const progress = progressIn(cursor) ?? { at: listing.whole, isCatchingUp: false, hasRecords: false }
-      const page = await readPage(session, requestFor(listing, progress.at))
+      const page = await readListing(session, listing, progress.at)
       const next = following(listing, progress, page)
       return { ...contentOf(listing, page), ...(next !== undefined && { next }) }
     },

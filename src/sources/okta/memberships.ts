@@ -1,9 +1,9 @@
 /** Who is in which group: by asking each group, or by asking each user. */
 import type { Membership } from '../../entities/model.ts'
-import { SourceError } from '../../outbound/source-error.ts'
 import type { Json, MembershipWalk, Page } from '../reading.ts'
 import { askedOf, unexpected } from './answers.ts'
 import { uidOf } from './normalise.ts'
+import { readPageOrSmaller, withLimit } from './page-size.ts'
 import { type ListPage, readPage } from './pages.ts'
 import { mostMembersPerPage, type OktaReading } from './reading-session.ts'
 
@@ -12,7 +12,8 @@ const recommendedMembersPerPage = 200
 
 /**
  * Okta recommends pages of 200 and gives up to 1000, its default: five times fewer requests, of which only so many a
- * minute are allowed. An organisation whose users make such a page too large or too slow is asked for 200.
+ * minute are allowed. An organisation whose users make such a page too large or too slow is asked for 200, as is one
+ * that had another reason for a 500: that costs requests, and no member.
  *
  * @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/group/other/listgroupusers
  */
@@ -20,21 +21,16 @@ export const membersByGroup: MembershipWalk<OktaReading> = {
   by: 'group',
   calls: ({ memberCount = 0 }) => Math.max(1, Math.ceil(memberCount / mostMembersPerPage)),
   async read(session, group, cursor) {
-    const path = `/api/v1/groups/${encodeURIComponent(group)}/users`
-    const request = (target: string) => ({
+    const begun = positionIn(cursor) ?? `/api/v1/groups/${encodeURIComponent(group)}/users`
+    const at = withLimit(begun, session.membersPerPage)
+    const request = {
       operation: 'read the members of a group',
-      scope: 'okta.groups.read' as const,
-      target,
-    })
-    const at = positionIn(cursor) ?? `${path}?limit=${session.membersPerPage}`
-    let page: ListPage
-    try {
-      page = await readPage(session, request(at))
-    } catch (error) {
-      if (!isTooMuch(error) || session.membersPerPage === recommendedMembersPerPage) throw error
+      scope: 'okta.groups.read',
+      target: at,
+    } as const
+    const page = await readPageOrSmaller(session, request, recommendedMembersPerPage, () => {
       session.membersPerPage = recommendedMembersPerPage
-      page = await readPage(session, request(withLimit(at, recommendedMembersPerPage)))
-    }
+    })
     return membershipsOf(page, at, (member) => ({ group, member }))
   },
 }
@@ -69,13 +65,3 @@ function membershipsOf(page: ListPage, at: string, membershipOf: (uid: string) =
 }
 
 const positionIn = (cursor: Json | undefined) => (typeof cursor === 'string' ? cursor : undefined)
-
-const isTooMuch = (error: unknown) =>
-  error instanceof SourceError && (error.code === 'too_large' || error.code === 'timed_out')
-
-function withLimit(target: string, limit: number): string {
-  const [path, query] = target.split('?')
-  const parameters = new URLSearchParams(query)
-  parameters.set('limit', String(limit))
-  return `${path}?${parameters}`
-}

@@ -6,8 +6,17 @@ import { type RunningSandbox, startSandbox } from '../../../sandbox/index.ts'
 import { freshKeys } from '../../../sandbox/keys.ts'
 import type { Change, LivingDirectory } from '../../../sandbox/living-directory.ts'
 import { type AppName, createOktaSandbox, type OktaSandbox } from '../../../sandbox/okta/index.ts'
-import { httpTo, type Known, openOkta, readFull, readIncrement } from '../../../test/okta-reading.ts'
+import {
+  httpTo,
+  type Known,
+  openOkta,
+  reader,
+  readFull,
+  readIncrement,
+  speaking,
+} from '../../../test/okta-reading.ts'
 import type { Device, Entity, Group, Identity } from '../../entities/model.ts'
+import type { HttpClient } from '../../outbound/http.ts'
 import { createOutbound, maxPageBytes } from '../../outbound/outbound.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { createOkta } from './index.ts'
@@ -249,17 +258,71 @@ for (const name of ['plain', 'dpop'] as const)
     assert.ok(tokens <= 2)
   })
 
-test('an organisation whose pages of members are too large is asked for smaller ones', async () => {
+/** The sandbox, in whose place somebody else answers to what is too much for it. */
+async function slowOrganization(givingUp: HttpClient, isTooMuch: (url: URL) => boolean) {
   const own = await createOktaSandbox({ users: 450, groups: 2, seed: 'large', keys })
   const http = httpTo(own, () => new Date())
+  const asked: URL[] = []
   const session = openOkta(own.host, token('superAdmin', own), {
     async request(request) {
-      if (request.url.includes('/users?limit=1000'))
-        throw new SourceError({ code: 'too_large', operation: request.operation })
-      return http.request(request)
+      const url = new URL(request.url)
+      asked.push(url)
+      return (isTooMuch(url) ? givingUp : http).request(request)
     },
   })
-  assertIsDirectory(await readFull(session), own.directory)
+  return { own, session, asked }
+}
+const tooLarge: HttpClient = {
+  request: async ({ operation }) => Promise.reject(new SourceError({ code: 'too_large', operation })),
+}
+const answering = (status: number) =>
+  speaking(
+    () => ({ status, body: { errorCode: 'E0000009', errorSummary: 'Internal Server Error' } }),
+    new Date(),
+  )
+const limitIn = (url: URL) => Number(url.searchParams.get('limit'))
+
+for (const [what, givingUp] of Object.entries({
+  'too large': tooLarge,
+  'too slow (500)': answering(500),
+  'too slow (502)': answering(502),
+  'too slow (504)': answering(504),
+})) {
+  test(`an organisation whose pages of members are ${what} is asked for smaller ones`, async () => {
+    const { own, session, asked } = await slowOrganization(
+      givingUp,
+      (url) => /groups\/[^/]+\/users$/.test(url.pathname) && limitIn(url) > 200,
+    )
+    assertIsDirectory(await readFull(session), own.directory)
+    // Found out once, not for each group.
+    assert.equal(asked.filter((url) => limitIn(url) === 1000).length, 1)
+  })
+
+  test(`an organisation whose pages of users and groups are ${what} is asked for smaller ones`, async () => {
+    const { own, session } = await slowOrganization(
+      givingUp,
+      (url) => /^\/api\/v1\/(?:users|groups)$/.test(url.pathname) && limitIn(url) > 50,
+    )
+    const known = await readFull(session)
+    assertIsDirectory(known, own.directory)
+    own.directory.change({ what: 'hire' }, new Date())
+    await readIncrement(session, known)
+    assertIsDirectory(known, own.directory)
+  })
+}
+
+test('a list that fails whatever is asked for is asked for twice at a time', async () => {
+  const { session, asked } = await slowOrganization(answering(500), (url) => url.pathname.endsWith('/users'))
+  for (const read of [
+    () => reader.lists[0]?.read(session, undefined),
+    () => reader.memberships[0]?.read(session, '00g1', undefined),
+  ]) {
+    asked.length = 0
+    await assert.rejects(async () => read(), { status: 500 })
+    assert.equal(asked.length, 2)
+  }
+  await assert.rejects(async () => reader.memberships[0]?.read(session, '00g1', undefined), { status: 500 })
+  assert.equal(asked.length, 3)
 })
 
 const index = fc.nat({ max: 50 })
