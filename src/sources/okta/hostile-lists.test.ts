@@ -1,6 +1,7 @@
 /** Answers that no Okta gives, lists that change while they are read, and links that lead astray. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { readFilter } from '../../../sandbox/okta/filter.ts'
 import { openOkta, type PlainAnswer, reader, readFull, speaking } from '../../../test/okta-reading.ts'
 import type { EntityKind } from '../../entities/model.ts'
 import type { SourceError } from '../../outbound/source-error.ts'
@@ -338,8 +339,18 @@ test('the log tells who is gone for good and who signed in, by types and not by 
     },
     { kind: 'identity', uid: '00u6', activity: { last_login_time: '2026-11-24T08:59:00.000Z' } },
   ])
-  assert.deepEqual(page.mark, { at: at.toISOString(), after: '/api/v1/logs?after=7' })
+  assert.partialDeepStrictEqual(page.mark, { at: at.toISOString(), link: '/api/v1/logs?after=7' })
 })
+
+/** The mark of a log that was read to its end for now. */
+async function markWithLink(link: string) {
+  const { mark } = await incrementNamed('system_log').read(
+    session(() => ({ body: [], headers: next(`https://${host}${link}`) })),
+    { at: at.toISOString() },
+    undefined,
+  )
+  return mark as { readonly [name: string]: Json }
+}
 
 test('the log is gone on with by Okta’s link, and by the time where the link is not known any more', async () => {
   const asked: string[] = []
@@ -350,13 +361,57 @@ test('the log is gone on with by Okta’s link, and by the time where the link i
         ? { status: 400, body: { errorCode: 'E0000029', errorSummary: 'Invalid paging request.' } }
         : { body: [], headers: next('https://acme.okta.com/api/v1/logs?after=9') }
     }),
-    { at: '2026-11-24T08:45:00.000Z', after: '/api/v1/logs?after=7' },
+    { ...(await markWithLink('/api/v1/logs?after=7')), at: '2026-11-24T08:45:00.000Z' },
     undefined,
   )
   assert.equal(asked[0], '?after=7')
   assert.match(asked[1] ?? '', /since=2026-11-24T08%3A40%3A00\.000Z/)
   assert.doesNotMatch(asked[1] ?? '', /until/)
-  assert.deepEqual(page.mark, { at: at.toISOString(), after: '/api/v1/logs?after=9' })
+  assert.partialDeepStrictEqual(page.mark, { at: at.toISOString(), link: '/api/v1/logs?after=9' })
+})
+
+test('a link of another filter is not gone on with, as it keeps telling what that one asked for', async () => {
+  for (const mark of [
+    { link: '/api/v1/logs?after=7', filter: 'eventType eq "user.session.start"' },
+    { after: '/api/v1/logs?after=7' },
+  ] as { readonly [name: string]: Json }[]) {
+    const asked: string[] = []
+    await incrementNamed('system_log').read(
+      session((url) => {
+        asked.push(url.search)
+        return { body: [] }
+      }),
+      { at: '2026-11-24T08:45:00.000Z', ...mark },
+      undefined,
+    )
+    assert.match(asked[0] ?? '', /since=2026-11-24T08%3A40%3A00\.000Z/)
+  }
+})
+
+test('failed sign-ins, of which there may be any number, are not asked for', async () => {
+  const flood = Array.from({ length: 2500 }, () =>
+    eventOf('user.session.start', { outcome: { result: 'FAILURE' } }),
+  )
+  const events = [
+    ...flood,
+    eventOf('user.lifecycle.delete.completed', target('User', '00u2')),
+    eventOf('user.session.start'),
+    ...flood,
+  ]
+  const log = session((url) => {
+    const { test } = readFilter(url.searchParams.get('filter') ?? '', ['eventType', 'outcome.result'])
+    return {
+      body: events.filter(test).slice(0, Number(url.searchParams.get('limit'))),
+      headers: next(`${url.origin}/api/v1/logs?after=1`),
+    }
+  })
+  const page = await incrementNamed('system_log').read(log, { at: at.toISOString() }, undefined)
+  assert.deepEqual(page.removed, [{ kind: 'identity', uid: '00u2' }])
+  assert.deepEqual(
+    page.activities?.map(({ uid }) => uid),
+    ['00u1'],
+  )
+  assert.ok(page.mark)
 })
 
 test('a changed device of which the last owner was taken off is told to have none', async () => {

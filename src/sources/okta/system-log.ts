@@ -34,7 +34,17 @@ const deletions: ReadonlyMap<unknown, Deletion> = new Map<string, Deletion>([
 ])
 const signIn = 'user.session.start'
 
-const filter = [...deletions.keys(), signIn].map((type) => `eventType eq "${type}"`).join(' or ')
+/**
+ * Failed sign-ins are as many as somebody tries, so that they are left out by Okta. Deletions are few: whether they
+ * succeeded is looked at here. `and` comes before `or`.
+ *
+ * @see https://developer.okta.com/docs/reference/system-log-query/#expression-filter `outcome.result`
+ * @see https://developer.okta.com/docs/api/#filter
+ */
+const filter = [
+  ...[...deletions.keys()].map((type) => `eventType eq "${type}"`),
+  `eventType eq "${signIn}" and outcome.result eq "SUCCESS"`,
+].join(' or ')
 
 /**
  * Events older than this are not returned, without a word: what happened between them and an older mark is lost. A
@@ -47,7 +57,9 @@ const retentionMs = 89 * 24 * 60 * 60 * 1000
 /** Where the log was read to: Okta's link to what follows, and the moment when it was given. */
 interface Mark {
   readonly at: string
-  readonly after?: string
+  readonly link?: string
+  /** What the link was asked for with, which it goes on with. */
+  readonly filter?: string
 }
 
 /**
@@ -70,7 +82,7 @@ export const systemLog: IncrementList<OktaReading> = {
   },
   async read(session, mark, cursor) {
     const from = markIn(mark)
-    const start = typeof cursor === 'string' ? cursor : from.after
+    const start = typeof cursor === 'string' ? cursor : from.link
     const page = await readFrom(session, start, from.at)
     if (Date.parse(from.at) < Date.parse(timeOf(page.got.answer)) - retentionMs)
       throw new MarkLost('the mark is older than what the System Log keeps')
@@ -79,7 +91,7 @@ export const systemLog: IncrementList<OktaReading> = {
     // A page that is not full is the end for now: on a busy log an empty one may never come.
     if (next !== undefined && records.length >= pageSize) return { ...content, next }
     const at = timeOf(page.got.answer)
-    return { ...content, mark: { at, ...(next !== undefined && { after: next }) } }
+    return { ...content, mark: { at, ...(next !== undefined && { link: next, filter }) } }
   },
 }
 
@@ -114,7 +126,9 @@ const isRefused = (error: unknown): error is SourceError =>
 function markIn(mark: Json): Mark {
   if (!isRecord(mark) || typeof mark.at !== 'string' || Number.isNaN(Date.parse(mark.at)))
     throw new MarkLost('the mark is none of the System Log')
-  return { at: mark.at, ...(typeof mark.after === 'string' && { after: mark.after }) }
+  const { at, link } = mark
+  // A link made for another filter tells what that one asked for.
+  return { at, ...(typeof link === 'string' && mark.filter === filter && { link, filter }) }
 }
 
 /** What a page of the log says of entities. */
