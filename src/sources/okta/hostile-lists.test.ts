@@ -299,9 +299,21 @@ const target = (type: string, id: string) => ({
   ],
 })
 
+/** Everything that the log tells from a mark on, as one page. */
+async function readLog(log: ReturnType<typeof session>, mark: Json): Promise<Page> {
+  const pages: Page[] = []
+  do pages.push(await incrementNamed('system_log').read(log, mark, pages.at(-1)?.next))
+  while (pages.at(-1)?.next !== undefined)
+  return {
+    removed: pages.flatMap(({ removed = [] }) => removed),
+    activities: pages.flatMap(({ activities = [] }) => activities),
+    mark: pages.at(-1)?.mark ?? null,
+  }
+}
+
 test('the log tells who is gone for good and who signed in, by types and not by places', async () => {
-  const page = await incrementNamed('system_log').read(
-    session(() => ({
+  const page = await readLog(
+    session((url) => ({
       body: [
         eventOf('user.lifecycle.delete.completed', target('User', '00u2')),
         eventOf('group.lifecycle.delete', target('UserGroup', '00g2')),
@@ -319,11 +331,10 @@ test('the log tells who is gone for good and who signed in, by types and not by 
         }),
         eventOf('user.session.start', { actor: { id: '00u6', type: 'User' }, client: { ipAddress: '<b>' } }),
         null,
-      ],
+      ].slice(0, /user\.session/.test(url.search) ? undefined : 0),
       headers: next('https://acme.okta.com/api/v1/logs?after=7'),
     })),
     { at: at.toISOString() },
-    undefined,
   )
   const gone: readonly { kind: EntityKind; uid: string }[] = [
     { kind: 'identity', uid: '00u2' },
@@ -344,17 +355,14 @@ test('the log tells who is gone for good and who signed in, by types and not by 
 
 /** The mark of a log that was read to its end for now. */
 async function markWithLink(link: string) {
-  const { mark } = await incrementNamed('system_log').read(
-    session(() => ({ body: [], headers: next(`https://${host}${link}`) })),
-    { at: at.toISOString() },
-    undefined,
-  )
+  const log = session(() => ({ body: [], headers: next(`https://${host}${link}`) }))
+  const { mark } = await readLog(log, { at: at.toISOString() })
   return mark as { readonly [name: string]: Json }
 }
 
 test('the log is gone on with by Okta’s link, and by the time where the link is not known any more', async () => {
   const asked: string[] = []
-  const page = await incrementNamed('system_log').read(
+  const page = await readLog(
     session((url) => {
       asked.push(url.search)
       return url.searchParams.has('after')
@@ -362,7 +370,6 @@ test('the log is gone on with by Okta’s link, and by the time where the link i
         : { body: [], headers: next('https://acme.okta.com/api/v1/logs?after=9') }
     }),
     { ...(await markWithLink('/api/v1/logs?after=7')), at: '2026-11-24T08:45:00.000Z' },
-    undefined,
   )
   assert.equal(asked[0], '?after=7')
   assert.match(asked[1] ?? '', /since=2026-11-24T08%3A40%3A00\.000Z/)
@@ -405,8 +412,8 @@ test('failed sign-ins, of which there may be any number, are not asked for', asy
       headers: next(`${url.origin}/api/v1/logs?after=1`),
     }
   })
-  const page = await incrementNamed('system_log').read(log, { at: at.toISOString() }, undefined)
-  assert.deepEqual(page.removed, [{ kind: 'identity', uid: '00u2' }])
+  const page = await readLog(log, { at: at.toISOString() })
+  assert.deepEqual(new Set(page.removed?.map(({ uid }) => uid)), new Set(['00u2']))
   assert.deepEqual(
     page.activities?.map(({ uid }) => uid),
     ['00u1'],
@@ -432,4 +439,55 @@ test('a changed device of which the last owner was taken off is told to have non
     ['guo1', 'guo2'].map((uid) => ({ kind: 'device', uid, names: ['owners'] })),
   )
   assert.deepEqual(page.facts, [{ kind: 'device', uid: 'guo2', name: 'owners', value: '00u1' }])
+})
+
+/** A log of deletions, each at its second after nine o'clock, in pages of a thousand. */
+function logOfDeletions(seconds: readonly number[]) {
+  const asked: URLSearchParams[] = []
+  const written = (second: number) => new Date(at.getTime() + second * 1000).toISOString()
+  const log = session(({ origin, searchParams }) => {
+    asked.push(searchParams)
+    const [since, after] = [searchParams.get('since') ?? '', Number(searchParams.get('after') ?? 0)]
+    const body = seconds
+      .filter((second) => written(second) > since)
+      .slice(after, after + 1000)
+      .map((second) => eventOf('device.lifecycle.delete', target('UDDevice', `guo${second}`)))
+    const more = new URLSearchParams(searchParams)
+    more.set('after', String(after + body.length))
+    return { body, headers: next(`${origin}/api/v1/logs?${more}`) }
+  })
+  return { log, asked }
+}
+
+test('whoever was deleted is told of again for as long as a list may tell of them as if they were there', async () => {
+  const { log, asked } = logOfDeletions([-30 * 60 - 1, -30 * 60, -11 * 60, -60])
+  const mark = { ...(await markWithLink('/api/v1/logs?after=4')), at: '2026-11-24T08:59:00.000Z' }
+  const told = await readLog(log, { ...mark, since: '2026-11-24T08:50:00.000Z' })
+  assert.deepEqual(
+    told.removed?.map(({ uid }) => uid),
+    ['guo-660', 'guo-60'],
+  )
+  // A quarter of an hour before the mark before, and what clocks may differ by.
+  assert.equal(asked.at(-1)?.get('since'), '2026-11-24T08:30:00.000Z')
+  assert.doesNotMatch(asked.at(-1)?.get('filter') ?? '', /session/)
+  assert.partialDeepStrictEqual(told.mark, { at: at.toISOString(), since: mark.at })
+})
+
+test('deletions are told again however many they are, and as the last word', async () => {
+  const many = Array.from({ length: 2500 }, (_, second) => second - 2600)
+  const { log } = logOfDeletions(many)
+  const told = await readLog(log, { at: '2026-11-24T08:59:59.000Z', since: '2026-11-24T08:00:00.000Z' })
+  const again = told.removed?.slice(-many.length).map(({ uid }) => uid)
+  assert.deepEqual(
+    again,
+    many.map((second) => `guo${second}`),
+  )
+})
+
+test('an increment after a long pause does not ask the log for more than it can be asked for', async () => {
+  const { log, asked } = logOfDeletions([])
+  const longAgo = (days: number) => new Date(at.getTime() - days * 86_400_000).toISOString()
+  await readLog(log, { at: longAgo(88), since: longAgo(176) })
+  assert.equal(asked.length, 2)
+  for (const since of asked.map((one) => one.get('since') ?? '')) assert.ok(since > longAgo(90))
 })
