@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { Device } from '../../entities/model.ts'
 import { deviceOf, groupOf, identityOf, ownersOf } from './normalise.ts'
 
 const user = {
@@ -203,11 +204,21 @@ test('a device tells its system, its serial number and whose it is', () => {
       status: 'ACTIVE',
       is_managed: true,
       created_time: '2024-01-02T03:04:05.000Z',
-      modified_time: '2024-01-03T03:04:05.000Z',
     },
     raw: { profile: { diskEncryptionType: 'ALL_INTERNAL_VOLUMES', registered: true } },
+    activity: { last_seen_time: '2024-01-03T03:04:05.000Z' },
   })
   assert.deepEqual(ownersOf(record), ['00u1', '00u2'])
+})
+
+test('a device that somebody signs in with changes nothing of its content, and one that may not was not seen', () => {
+  const record = (lastUpdated: string, status: string) =>
+    deviceOf({ id: 'guo1', status, lastUpdated, profile: { displayName: 'MAC-1' } }) as Device
+  const [one, other] = [record('2026-11-23T00:00:00Z', 'ACTIVE'), record('2026-11-24T00:00:00Z', 'ACTIVE')]
+  assert.deepEqual({ ...one, activity: undefined }, { ...other, activity: undefined })
+  assert.equal(other.activity?.last_seen_time, '2026-11-24T00:00:00.000Z')
+  for (const status of ['CREATED', 'SUSPENDED', 'DEACTIVATED', undefined])
+    assert.equal(record('2026-11-24T00:00:00Z', String(status)).activity, undefined)
 })
 
 test('whatever a record holds, the result can be stored, or the record is named', () => {

@@ -168,7 +168,12 @@ const mappedOfDevice: ReadonlySet<string> = new Set([
   ].map((name) => `profile.${name}`),
 ])
 
-/** @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/device */
+/**
+ * A device is updated "when Okta collects and saves device signals during authentication, and when the lifecycle state
+ * of the device changes": of an active one, that tells when it was seen last, and not that it was modified.
+ *
+ * @see https://developer.okta.com/docs/api/openapi/okta-management/management/tags/device the schema of Device
+ */
 export function deviceOf(record: unknown): Device | Unreadable {
   const uid = uidOf(record)
   if (uid === undefined || !isRecord(record)) return { reason: 'a device without an id' }
@@ -191,9 +196,10 @@ export function deviceOf(record: unknown): Device | Unreadable {
       status: textIn(record.status),
       is_managed: typeof profile.managed === 'boolean' ? profile.managed : managementOf(record),
       created_time: timeIn(record.created),
-      modified_time: timeIn(record.lastUpdated),
     }),
     raw: smallRaw(record, mappedOfDevice),
+    activity:
+      record.status === 'ACTIVE' ? activityOf({ last_seen_time: timeIn(record.lastUpdated) }) : undefined,
   })
 }
 
