@@ -73,6 +73,11 @@ test('text that is shaped like a token is hidden under any name', () => {
   assert.doesNotMatch(text, /abcdefgh|eyJ|BEGIN/)
 })
 
+test('names are kept that hold the words of a secret, or look like markup', () => {
+  const document = { note: 'p < div', room: 'R&D <Europe>', team: 'Basic Research Department' }
+  assert.deepEqual(smallRaw(document, nothing), document)
+})
+
 test('a member named __proto__ stays a member', () => {
   const raw = smallRaw(
     JSON.parse('{"constructor":"a","profile":{"x__proto__":"b"},"__proto__":{"polluted":true}}'),

@@ -1,5 +1,5 @@
 /** The provider's own document as it is kept: small, without secrets, in one canonical form. */
-import { cleanText } from '../outbound/clean-text.ts'
+import { cleanFreeValue } from '../outbound/clean-text.ts'
 
 /** Largest document kept, in bytes of its JSON text. */
 export const maxRawBytes = 4096
@@ -142,10 +142,10 @@ const isTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}
 /** Plain text in which no secret can hide: what needs no cleaning is most of all. */
 const isPlain = (text: string) =>
   text.length <= maxTextLength &&
-  !/[^\x20-\x7e]|[<>]|\s\s|eyJ|ya29|-----|\b(?:Bearer|SSWS|DPoP|Basic)\s/i.test(text)
+  !/[^\x20-\x7e]|\s\s|eyJ|ya29|-----|\b(?:Bearer|SSWS|DPoP|Basic)\s/i.test(text)
 
 function keptText(text: string): string | undefined {
-  const clean = isPlain(text) ? text : cleanText(text, maxTextLength)
+  const clean = isPlain(text) ? text : cleanFreeValue(text, maxTextLength)
   return clean === '' ? undefined : clean
 }
 

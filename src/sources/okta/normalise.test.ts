@@ -103,6 +103,18 @@ test('every status of Okta is told from those who may sign in', () => {
     })
 })
 
+test('names are told as they are, without what nobody sees', () => {
+  for (const name of ['Équipe Basic Assistants', 'Zürich Bearer Instruments', 'p < div', 'A & B < C > D'])
+    assert.partialDeepStrictEqual(groupOf({ id: '00g1', profile: { name } }), { attributes: { name } })
+  assert.partialDeepStrictEqual(
+    groupOf({ id: '00g1', profile: { name: 'Sales\u202e\u0007 \u001b[31mEMEA' } }),
+    { attributes: { name: 'Sales EMEA' } },
+  )
+  assert.partialDeepStrictEqual(identityOf(withProfile({ department: 'Área Basic Engineering' })), {
+    attributes: { department: 'Área Basic Engineering' },
+  })
+})
+
 test('what cannot be read is named, never guessed', () => {
   const { id: uid } = user
   assert.deepEqual(identityOf(null), { reason: 'a user without an id' })

@@ -10,7 +10,7 @@ import type {
   IdentityAttributes,
   IdentityStatus,
 } from '../../entities/model.ts'
-import { cleanText } from '../../outbound/clean-text.ts'
+import { cleanValue } from '../../outbound/clean-text.ts'
 import { smallRaw } from '../raw-document.ts'
 import { isRecord } from './answers.ts'
 
@@ -240,14 +240,14 @@ export function uidOf(record: unknown): string | undefined {
 /** Longest text kept, in characters: attributes of a profile that somebody filled with a novel. */
 const maxTextLength = 512
 /** Most text is a line of plain characters, which needs no cleaning. */
-const isPlain = /^[!-;=?-~](?:[ -;=?-~]{0,78}[!-;=?-~])?$/
+const isPlain = /^[!-~](?:[ -~]{0,78}[!-~])?$/
 
-/** A line of text, clean of control characters and markup, as custom attributes may hold HTML; undefined when empty. */
+/** A line of text as somebody wrote it, without what nobody sees; undefined when empty. */
 function textIn(value: unknown): string | undefined {
   if (typeof value === 'number') return String(value)
   if (typeof value !== 'string' || value === '') return undefined
   if (isPlain.test(value) && !value.includes('  ')) return value
-  return cleanText(value, maxTextLength) || undefined
+  return cleanValue(value, maxTextLength) || undefined
 }
 
 /** Already in the form that is told, whatever the month. */
