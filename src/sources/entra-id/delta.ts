@@ -1,20 +1,25 @@
 /**
  * What has changed, by Graph's delta queries. They say reliably which objects changed, in any order, some of them
  * more than once or again in a later round; what they show of a changed object may be a part of it. So every changed
- * object is read again, whole, and what is gone by then is left to the tombstone that follows.
+ * object is read again, whole. The directory's list may lag behind: what the delta told is laid over what the list
+ * shows, and stands alone where the list does not have the object yet. Where the two differ, the next round looks the
+ * object up once more, and what is shown then counts.
  *
  * A user who was deleted and is restored comes back without the groups: no delta tells of these memberships, the next
  * full run does.
  *
  * @see https://learn.microsoft.com/graph/delta-query-overview
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Entity, EntityKind, Membership } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { type IncrementList, type Json, MarkLost, type Page } from '../reading.ts'
 import type { EntityType } from '../source.ts'
 import { isObject } from './access.ts'
+import { readByIds } from './by-ids.ts'
 import type { GraphObject } from './client.ts'
-import { badLink, leadsTo, objectsIn, type Place } from './graph-page.ts'
+import { newsIn } from './delta-news.ts'
+import { badLink, objectsIn, type Place } from './graph-page.ts'
 import { deviceShape, devices, groupShape, groups, ownersIn, ownersShape, userShape, users } from './lists.ts'
 import { isKnownMember } from './memberships.ts'
 import {
@@ -27,6 +32,7 @@ import {
   userProperties,
 } from './normalise.ts'
 import type { ReadingSession } from './reading-session.ts'
+import { readStanding, writeStanding } from './round.ts'
 import { sortOut } from './sorted-out.ts'
 import { idOf } from './values.ts'
 
@@ -42,8 +48,17 @@ interface Followed {
   /** How an object is read again. */
   readonly shape: string
   normalise(record: GraphObject): Read<Entity>
-  /** What else is told: by the delta's objects, and by those read again. */
-  further?(changed: readonly GraphObject[], records: readonly GraphObject[]): Page
+  /** What else is told. */
+  further?(news: News): Page
+}
+
+interface News {
+  /** The delta's objects, of those that are there. */
+  readonly changed: readonly GraphObject[]
+  /** Those that were read again. */
+  readonly records: readonly GraphObject[]
+  /** Ids of those that the last round left open, and that are there. */
+  readonly settled: readonly string[]
 }
 
 export const increments: readonly IncrementList<ReadingSession>[] = [
@@ -80,7 +95,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
     properties: deviceProperties,
     shape: `${deviceShape}&${ownersShape}`,
     normalise: deviceOf,
-    further: (_changed, records) => ({ ...ownersIn(records), wholeFacts: toldOwnersOf(records) }),
+    further: ({ records }) => ({ ...ownersIn(records), wholeFacts: toldOwnersOf(records) }),
   }),
 ]
 
@@ -108,13 +123,15 @@ function follow(followed: Followed): IncrementList<ReadingSession> {
     },
 
     async read(session, mark, cursor) {
-      const page = await session
-        .page(delta, linkOf(delta, mark, cursor))
-        .catch((error: unknown) => lostOr(error, cursor))
-      const end = page.next ?? page.delta
-      if (end === undefined) throw badLink(delta, 'missing')
-      const told = await readAgain(session, followed, objectsIn(page.value))
-      return { ...told, ...(page.next !== undefined ? { next: page.next } : { mark: end }) }
+      const standing = readStanding(delta, cursor ?? mark)
+      const page = await session.page(delta, standing.link).catch((error: unknown) => lostOr(error, cursor))
+      const link = page.next ?? page.delta
+      if (link === undefined) throw badLink(delta, 'missing')
+      // The first page settles what the last round left open.
+      const [open, kept] = cursor === undefined ? [standing.doubts, []] : [[], standing.doubts]
+      const { doubts, ...told } = await readAgain(session, followed, objectsIn(page.value), open)
+      const end = writeStanding({ link, doubts: [...new Set([...kept, ...doubts])] })
+      return { ...told, ...(page.next !== undefined ? { next: end } : { mark: end }) }
     },
   }
 }
@@ -125,13 +142,6 @@ const toldOwnersOf = (records: readonly GraphObject[]): NonNullable<Page['wholeF
     .filter(({ registeredOwners }) => Array.isArray(registeredOwners))
     .flatMap(({ id }) => idOf(id) ?? [])
     .map((uid) => ({ kind: 'device', uid, names: ['owners'] }))
-
-/** A stored link is looked at again: one that leads elsewhere is no mark of ours. */
-function linkOf(delta: Place, mark: Json, cursor: Json | undefined): string {
-  const link = cursor ?? mark
-  if (typeof link !== 'string' || !leadsTo(delta, link)) throw new MarkLost()
-  return link
-}
 
 /** @see https://learn.microsoft.com/graph/errors#code-property */
 const lostCodes = new Set(['syncstatenotfound', 'syncstateinvalid', 'resyncrequired'])
@@ -154,79 +164,73 @@ function lostOr(error: unknown, cursor: Json | undefined): never {
   throw error
 }
 
+/** What one page tells of its objects, and which of them the next round has to look up once more. */
+type ToldAgain = Page & { readonly doubts: readonly string[] }
+
+/** @param open ids that the last round left open */
 async function readAgain(
   session: ReadingSession,
-  { kind, place, shape, normalise, further }: Followed,
+  { kind, place, properties, shape, normalise, further }: Followed,
   told: readonly GraphObject[],
-): Promise<Page> {
+  open: readonly string[],
+): Promise<ToldAgain> {
   const removed = new Set<string>()
-  const changed: GraphObject[] = []
+  const changed = new Map<string, GraphObject[]>()
   const nameless: GraphObject[] = []
   for (const object of told) {
     const uid = idOf(object.id)
     if (uid === undefined) nameless.push(object)
     else if (isObject(object['@removed'])) removed.add(uid)
-    else changed.push(object)
+    else changed.set(uid, [...(changed.get(uid) ?? []), object])
   }
-  const records = await readByIds(session, place, shape, [...idsOf(changed)])
-  const found = idsOf(records)
+  const found = await readByIds(session, place, shape, [...new Set([...changed.keys(), ...open])])
   // Both "changed" (it can be restored for 30 days) and "deleted" end it. Who is told of as changed too, and found, is there.
   const gone = [...removed].filter((uid) => !found.has(uid)).sort()
+  const doubts: string[] = []
+  const records: GraphObject[] = []
+  const lost: NonNullable<Page['unreadable']>[number][] = []
+  for (const [uid, record] of found) {
+    const laid = { ...record, ...newsIn(changed.get(uid) ?? [], properties) }
+    const read = normalise(laid)
+    const isAsTold = isDeepStrictEqual(read, normalise(record))
+    if (!isAsTold) doubts.push(uid)
+    records.push(isAsTold || !('entity' in read) ? record : laid)
+  }
+  for (const [uid, objects] of changed) {
+    if (found.has(uid) || removed.has(uid)) continue
+    doubts.push(uid)
+    const own = { ...newsIn(objects, properties), id: uid }
+    if ('entity' in normalise(own)) records.push(own)
+    else lost.push({ kind, uid, reason: 'it was told as changed, and is not to be found' })
+  }
+  const { entities, unreadable = [] } = sortOut(kind, [...records, ...nameless], normalise)
+  const unread = [...unreadable, ...lost]
   return {
-    ...sortOut(kind, [...records, ...nameless], normalise),
+    entities,
+    ...(unread.length > 0 && { unreadable: unread }),
     ...(gone.length > 0 && { removed: gone.map((uid) => ({ kind, uid })) }),
-    ...further?.(changed, records),
+    ...further?.({
+      changed: [...changed].flatMap(([uid, objects]) => (gone.includes(uid) ? [] : objects)),
+      records: [...found.values()],
+      settled: open.filter((uid) => found.has(uid)),
+    }),
+    doubts,
   }
-}
-
-const idsOf = (objects: readonly GraphObject[]): ReadonlySet<string> =>
-  new Set(objects.flatMap(({ id }) => idOf(id) ?? []))
-
-/**
- * Most ids in one filter: Graph allows 15 expressions. A page of less than 20 costs less, too.
- *
- * @see https://learn.microsoft.com/graph/filter-query-parameter#operators-and-functions-supported-in-filter-expressions
- */
-const mostIds = 15
-/** Reads of changed objects under way at a time. */
-const sideBySide = 4
-
-async function readByIds(
-  session: ReadingSession,
-  place: Place,
-  shape: string,
-  ids: readonly string[],
-): Promise<readonly GraphObject[]> {
-  const parts: (readonly string[])[] = []
-  for (let from = 0; from < ids.length; from += mostIds) parts.push(ids.slice(from, from + mostIds))
-  const read = async (part: readonly string[]) => {
-    const filter = encodeURIComponent(`id in ('${part.join("','")}')`).replaceAll("'", '%27')
-    const { value } = await session.page(place, `${place.path}?$top=${mostIds}&$filter=${filter}&${shape}`)
-    // What was not asked for is no answer.
-    return objectsIn(value).filter(({ id }) => part.includes(idOf(id) ?? ''))
-  }
-  const answers: (readonly GraphObject[])[] = []
-  const workers = Array.from({ length: sideBySide }, async (_, worker) => {
-    for (let at = worker; at < parts.length; at += sideBySide) answers[at] = await read(parts[at] ?? [])
-  })
-  await Promise.all(workers)
-  return answers.flat()
 }
 
 /**
  * `members@delta` lists who came and who went. A group that is told of without it was renamed, or restored with
- * members that nobody tells of; one whose member both came and went may have been told in any order: the members of
- * both are read anew.
+ * members that nobody tells of; one whose member both came and went may have been told in any order; one that was left
+ * open could not be asked for its members: those of all three are read anew.
  *
  * @see https://learn.microsoft.com/graph/delta-query-groups
  */
-function membersIn(changed: readonly GraphObject[], records: readonly GraphObject[]): Page {
-  const found = idsOf(records)
+function membersIn({ changed, settled }: News): Page {
   const moves = new Map<string, Map<string, NonNullable<Membership['change']>>>()
-  const unclear = new Set<string>()
+  const unclear = new Set<string>(settled)
   for (const object of changed) {
     const group = idOf(object.id)
-    if (group === undefined || !found.has(group)) continue
+    if (group === undefined) continue
     const told = object['members@delta']
     if (!Array.isArray(told)) {
       if (!moves.has(group)) unclear.add(group)

@@ -8,12 +8,12 @@ import type { Fact } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { EntityList, Json, Page } from '../reading.ts'
 import { isObject } from './access.ts'
-import type { GraphObject } from './client.ts'
 import { badLink, objectsIn, type Place } from './graph-page.ts'
 import { readListPage } from './list-page.ts'
 import { permissions } from './permissions.ts'
 import type { ReadingSession } from './reading-session.ts'
 import { idOf, textOf } from './values.ts'
+import { readWhole } from './whole-list.ts'
 
 /** What all assignments come to: role names by their holders. */
 export interface Holders {
@@ -114,14 +114,19 @@ const mostPages = 100
 export async function readRoleHolders(session: Pick<ReadingSession, 'page'>): Promise<Holders> {
   // The pages of both name $filter, $expand and $select alone.
   const names = new Map<string, string>()
-  for (const { id, displayName } of await readWhole(session, definitions, '$select=id,displayName')) {
+  for (const { id, displayName } of await readWhole(
+    session,
+    definitions,
+    '$select=id,displayName',
+    mostPages,
+  )) {
     const role = idOf(id)
     const name = textOf(displayName)
     if (role !== undefined && name !== undefined) names.set(role, name)
   }
   const users = new Map<string, Set<string>>()
   const groups = new Map<string, Set<string>>()
-  for (const assignment of await readWhole(session, assignments, '$expand=principal')) {
+  for (const assignment of await readWhole(session, assignments, '$expand=principal', mostPages)) {
     const uid = idOf(assignment.principalId)
     const role = idOf(assignment.roleDefinitionId)
     if (uid === undefined || role === undefined) continue
@@ -131,20 +136,4 @@ export async function readRoleHolders(session: Pick<ReadingSession, 'page'>): Pr
     holders.set(uid, (holders.get(uid) ?? new Set()).add(names.get(role) ?? role))
   }
   return { users, groups }
-}
-
-async function readWhole(
-  session: Pick<ReadingSession, 'page'>,
-  place: Place,
-  query: string,
-): Promise<readonly GraphObject[]> {
-  const all: GraphObject[] = []
-  let at: string | undefined = `${place.path}?${query}`
-  for (let pages = 0; at !== undefined; pages++) {
-    if (pages === mostPages) throw badLink(place, 'repeats')
-    const { value, next } = await session.page(place, at)
-    all.push(...objectsIn(value))
-    at = next
-  }
-  return all
 }
