@@ -5,7 +5,7 @@ import { createOutbound, type Outbound } from '../src/outbound/outbound.ts'
 import { entraId } from '../src/sources/entra-id/index.ts'
 import { reader } from '../src/sources/entra-id/reader.ts'
 import type { ReadingSession } from '../src/sources/entra-id/reading-session.ts'
-import type { Json, Page } from '../src/sources/reading.ts'
+import type { IncrementList, Json, Page } from '../src/sources/reading.ts'
 import type { SourceTools, Target } from '../src/sources/source.ts'
 
 export interface Known {
@@ -112,15 +112,21 @@ export async function readAll(
   return known
 }
 
-/** Follows every list of an increment to its end. */
-export async function readChanges(session: ReadingSession, known: Known): Promise<void> {
+/** Follows every list of an increment to its end. @param seen is handed each page */
+export async function readChanges(
+  session: ReadingSession,
+  known: Known,
+  lists: readonly IncrementList<ReadingSession>[] = reader.increments,
+  seen: (page: Page) => void = () => {},
+): Promise<void> {
   const again = new Set<string>()
-  for (const list of reader.increments) {
+  for (const list of lists) {
     const mark = known.marks[list.name]
     if (mark === undefined) continue
     const end = await walk(
       (cursor) => list.read(session, mark, cursor),
       (page) => {
+        seen(page)
         takeIn(known, page)
         for (const { uid } of page.changedGroups ?? []) again.add(uid)
       },

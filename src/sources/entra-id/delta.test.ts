@@ -45,7 +45,7 @@ async function withRun<T>(work: (session: ReadingSession) => Promise<T>): Promis
   }
 }
 
-const told = ['users', 'groups', 'devices']
+const wholeDirectory = ['users', 'groups', 'devices']
 const list = (name: string) => reader.increments.find((candidate) => candidate.name === name) ?? assert.fail()
 
 /** What an increment can be held to: entities without what changes by itself, and memberships. */
@@ -102,7 +102,7 @@ function changeOf([kind, one, two]: readonly [number, number, number]): Change |
 
 test('after any changes, increments lead to what a full run finds, replays and all', async () => {
   await withRun(async (session) => {
-    const known = await readAll(session, told)
+    const known = await readAll(session, wholeDirectory)
     const change = fc.tuple(fc.integer({ min: 0, max: 14 }), fc.nat(10_000), fc.nat(10_000))
     await fc.assert(
       fc.asyncProperty(
@@ -119,7 +119,7 @@ test('after any changes, increments lead to what a full run finds, replays and a
             }
             await readChanges(session, known)
           }
-          assert.deepEqual(comparable(known), comparable(await readAll(session, told)))
+          assert.deepEqual(comparable(known), comparable(await readAll(session, wholeDirectory)))
         },
       ),
       { numRuns: 40 },
@@ -130,7 +130,7 @@ test('after any changes, increments lead to what a full run finds, replays and a
 
 test('changes during a full run are told by the increment that follows', async () => {
   await withRun(async (session) => {
-    const known = await readAll(session, told)
+    const known = await readAll(session, wholeDirectory)
     const marks = { ...known.marks }
     // Who leads everybody stays, whatever changed before.
     const person = 0
@@ -148,10 +148,10 @@ test('changes during a full run are told by the increment that follows', async (
 
 test('a change of many is told in pages, and each object whole', async () => {
   await withRun(async (session) => {
-    const known = await readAll(session, told)
+    const known = await readAll(session, wholeDirectory)
     for (let count = 0; count < 230; count++) entra.directory.change({ what: 'hire' })
     await readChanges(session, known)
-    assert.deepEqual(comparable(known), comparable(await readAll(session, told)))
+    assert.deepEqual(comparable(known), comparable(await readAll(session, wholeDirectory)))
   })
 })
 
@@ -245,8 +245,9 @@ test('a stored mark that leads elsewhere is lost, and nothing is asked', async (
     null,
     7,
     { link: '/groups/delta?$deltatoken=x' },
-    { link: '/users/delta?$deltatoken=x', doubts: ['x'] },
-    { link: '/users/delta?$deltatoken=x', doubts: 'x' },
+    { link: '/users/delta?$deltatoken=x', there: ['x'] },
+    { link: '/users/delta?$deltatoken=x', gone: 'x' },
+    { link: '/users/delta?$deltatoken=x', removed: 'xyz' },
   ]
   await withRun(async (session) => {
     sandbox.forgetRequests()
@@ -383,7 +384,7 @@ test('who is told and not to be found yet is told as the delta has them, and rea
     ],
   )
   assert.deepEqual([page.unreadable, page.removed], [undefined, undefined])
-  assert.deepEqual(page.mark, { link: '/users/delta?$deltatoken=next', doubts: [newcomer] })
+  assert.deepEqual(page.mark, { link: '/users/delta?$deltatoken=next', there: [newcomer] })
 })
 
 test('who is told in part and not to be found counts as seen, and is not removed', async () => {
@@ -396,7 +397,7 @@ test('who is told in part and not to be found counts as seen, and is not removed
   assert.deepEqual(page.unreadable, [
     { kind: 'identity', uid: newcomer, reason: 'it was told as changed, and is not to be found' },
   ])
-  assert.deepEqual(page.mark, { link: '/users/delta?$deltatoken=next', doubts: [newcomer] })
+  assert.deepEqual(page.mark, { link: '/users/delta?$deltatoken=next', there: [newcomer] })
 })
 
 test('what the delta told is laid over a list that lags behind, unless it was told in two ways', async () => {
@@ -437,26 +438,140 @@ test('what the delta told is laid over a list that lags behind, unless it was to
       },
     ],
   )
-  assert.deepEqual(page.mark, { link: '/users/delta?$deltatoken=next', doubts: [newcomer] })
+  assert.deepEqual(page.mark, { link: '/users/delta?$deltatoken=next', there: [newcomer] })
 })
 
 test('what a round left open is looked up once more by the next one, and then counts as it is found', async () => {
   const there = idOf(entra.directory.person(0).key)
   const group = idOf(entra.directory.group(0).key)
   await withRun(async (session) => {
-    const settle = async (name: string, doubts: readonly string[]) => {
+    const settle = async (name: string, doubts: { there?: readonly string[]; gone?: readonly string[] }) => {
       const link = await list(name).begin(session)
-      return list(name).read(session, { link, doubts }, undefined)
+      return list(name).read(session, { link, ...doubts }, undefined)
     }
-    const users = await settle('users', [there, newcomer])
+    const users = await settle('users', { there: [there, newcomer] })
     assert.deepEqual(
       users.entities?.map(({ attributes }) => attributes.uid),
       [there],
     )
     assert.deepEqual([users.removed, users.unreadable, typeof users.mark], [undefined, undefined, 'string'])
+    const removed = await settle('users', { gone: [there, newcomer] })
+    assert.deepEqual(
+      removed.entities?.map(({ attributes }) => attributes.uid),
+      [there],
+    )
+    assert.deepEqual(removed.removed, [{ kind: 'identity', uid: newcomer }])
     // Its members could not be asked for.
-    assert.deepEqual((await settle('groups', [group])).changedGroups, [{ uid: group }])
+    assert.deepEqual((await settle('groups', { there: [group] })).changedGroups, [{ uid: group }])
   })
+})
+
+/** A round of `name` whose pages hold `pages`, taken in one after the other as a sync does. */
+async function round(name: string, pages: readonly (readonly object[])[], known: Known): Promise<Page[]> {
+  const told: Page[] = []
+  await withRun(async (session) => {
+    const mark = await list(name).begin(session)
+    sandbox.setFaults(
+      pages.map((value, at) => {
+        const isLast = at === pages.length - 1
+        const link = `https://graph.microsoft.com/v1.0/${name}/delta?$${isLast ? 'deltatoken' : 'skiptoken'}=${at}`
+        return answers('/delta$', { value, [`@odata.${isLast ? 'delta' : 'next'}Link`]: link }, 1)
+      }),
+    )
+    known.marks[name] = mark
+    await readChanges(session, known, [list(name)], (page) => told.push(page))
+    sandbox.setFaults([])
+  })
+  return told
+}
+
+test('who is listed is not removed, whatever pages say in whatever order, and is looked up once more', async () => {
+  const uid = idOf(entra.directory.person(0).key)
+  const present = { id: uid, jobTitle: entra.directory.person(0).title }
+  const removed = { id: uid, '@removed': { reason: 'changed' } }
+  for (const pages of [[[present], [removed]], [[removed], [present]], [[removed]]]) {
+    const known = await withRun((session) => readAll(session, ['users']))
+    await round('users', pages, known)
+    assert.ok(known.entities.has(keyOf('identity', uid)))
+    assert.deepEqual(known.marks.users, {
+      link: `/users/delta?$deltatoken=${pages.length - 1}`,
+      gone: [uid],
+    })
+  }
+})
+
+test('who is not listed is removed, whatever pages say in whatever order', async () => {
+  const present = { id: newcomer, userPrincipalName: 'gone@acme.com', accountEnabled: true }
+  const removed = { id: newcomer, '@removed': { reason: 'deleted' } }
+  for (const pages of [[[present], [removed]], [[removed], [present]], [[removed, present]]]) {
+    const known = await withRun((session) => readAll(session, ['users']))
+    await round('users', pages, known)
+    assert.ok(!known.entities.has(keyOf('identity', newcomer)))
+  }
+})
+
+test('members are those whom the group has, whatever pages say in whatever order', async () => {
+  const { directory } = entra
+  const group = idOf(directory.group(0).key)
+  const people = Array.from({ length: directory.userCount }, (_, index) => index).filter(directory.hasPerson)
+  const member = people.find((index) => directory.isMember(0, index)) ?? assert.fail()
+  const stranger = people.find((index) => !directory.isMember(0, index)) ?? assert.fail()
+  const move = (person: number, isRemoved: boolean) => ({
+    '@odata.type': '#microsoft.graph.user',
+    id: idOf(directory.person(person).key),
+    ...(isRemoved && { '@removed': { reason: 'deleted' } }),
+  })
+  const told = (...moves: readonly object[]) => ({ id: group, 'members@delta': moves })
+  for (const person of [member, stranger])
+    for (const first of [true, false]) {
+      const known = await withRun((session) => readAll(session, wholeDirectory))
+      const before = comparable(known).memberships
+      const pages = await round(
+        'groups',
+        [[told(move(person, first))], [], [told(move(person, !first))], [told(move(person, first))]],
+        known,
+      )
+      assert.deepEqual(comparable(known).memberships, before)
+      // Pages that cannot contradict one another have nothing read anew.
+      assert.deepEqual(
+        pages.map(({ changedGroups }) => changedGroups?.length ?? 0),
+        [0, 0, 1, 1],
+      )
+    }
+})
+
+test('a group told over several pages is not read anew when nobody of it both came and went', async () => {
+  const group = idOf(entra.directory.group(0).key)
+  const join = (number: number) => ({
+    id: group,
+    'members@delta': [{ '@odata.type': '#microsoft.graph.user', id: newcomer.replace(/.$/, String(number)) }],
+  })
+  const known = await withRun((session) => readAll(session, ['groups']))
+  const pages = await round('groups', [[join(1)], [join(2)], [join(3)]], known)
+  assert.deepEqual(
+    pages.map(({ changedGroups, memberships }) => [changedGroups, memberships?.length]),
+    [
+      [undefined, 1],
+      [undefined, 1],
+      [undefined, 1],
+    ],
+  )
+})
+
+test('more groups than can be remembered are read anew as soon as something could be contradicted', async () => {
+  const id = (number: number) => newcomer.replace(/^.{8}/, (number * 65_536).toString(16).padStart(8, '0'))
+  const group = idOf(entra.directory.group(0).key)
+  const moved = (uid: string, isRemoved: boolean) => ({
+    id: uid,
+    'members@delta': [
+      { '@odata.type': '#microsoft.graph.user', id: newcomer, ...(isRemoved && { '@removed': {} }) },
+    ],
+  })
+  const many = Array.from({ length: 500 }, (_, number) => moved(id(number), false))
+  const known = await withRun((session) => readAll(session, ['groups']))
+  const pages = await round('groups', [many, [moved(group, true)]], known)
+  assert.ok(JSON.stringify(pages[0]?.next).length < 16_384)
+  assert.deepEqual(pages[1]?.changedGroups, [{ uid: group }])
 })
 
 test('a mark is never longer than what is kept of it', async () => {

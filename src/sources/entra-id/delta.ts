@@ -2,8 +2,8 @@
  * What has changed, by Graph's delta queries. They say reliably which objects changed, in any order, some of them
  * more than once or again in a later round; what they show of a changed object may be a part of it. So every changed
  * object is read again, whole. The directory's list may lag behind: what the delta told is laid over what the list
- * shows, and stands alone where the list does not have the object yet. Where the two differ, the next round looks the
- * object up once more, and what is shown then counts.
+ * shows, and stands alone where the list does not have the object yet. Who is said to be removed and is listed stays.
+ * Where the two differ, the next round looks the object up once more, and what is shown then counts.
  *
  * A user who was deleted and is restored comes back without the groups: no delta tells of these memberships, the next
  * full run does.
@@ -11,17 +11,17 @@
  * @see https://learn.microsoft.com/graph/delta-query-overview
  */
 import { isDeepStrictEqual } from 'node:util'
-import type { Entity, EntityKind, Membership } from '../../entities/model.ts'
+import type { Entity, EntityKind } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import { type IncrementList, type Json, MarkLost, type Page } from '../reading.ts'
 import type { EntityType } from '../source.ts'
 import { isObject } from './access.ts'
 import { readByIds } from './by-ids.ts'
+import { type ChangedMembers, membersIn } from './changed-members.ts'
 import type { GraphObject } from './client.ts'
 import { newsIn } from './delta-news.ts'
 import { badLink, objectsIn, type Place } from './graph-page.ts'
 import { deviceShape, devices, groupShape, groups, ownersIn, ownersShape, userShape, users } from './lists.ts'
-import { isKnownMember } from './memberships.ts'
 import {
   deviceOf,
   deviceProperties,
@@ -32,8 +32,9 @@ import {
   userProperties,
 } from './normalise.ts'
 import type { ReadingSession } from './reading-session.ts'
-import { readStanding, writeStanding } from './round.ts'
+import { type Doubts, noDoubts, nothingTold, readStanding, type Told, writeStanding } from './round.ts'
 import { sortOut } from './sorted-out.ts'
+import { andTold, hasTold } from './told-ids.ts'
 import { idOf } from './values.ts'
 
 interface Followed {
@@ -49,7 +50,11 @@ interface Followed {
   readonly shape: string
   normalise(record: GraphObject): Read<Entity>
   /** What else is told. */
-  further?(news: News): Page
+  further?(news: News): Further
+}
+
+interface Further extends Partial<Pick<ChangedMembers, 'joined' | 'left'>> {
+  readonly page: Page
 }
 
 interface News {
@@ -59,6 +64,8 @@ interface News {
   readonly records: readonly GraphObject[]
   /** Ids of those that the last round left open, and that are there. */
   readonly settled: readonly string[]
+  /** What former pages of the round have told. */
+  readonly before: Told
 }
 
 export const increments: readonly IncrementList<ReadingSession>[] = [
@@ -83,7 +90,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
     properties: [...groupProperties, 'members'],
     shape: groupShape,
     normalise: groupOf,
-    further: membersIn,
+    further: ({ changed, settled, before }) => membersIn(changed, settled, before),
   }),
   follow({
     name: 'devices',
@@ -95,7 +102,7 @@ export const increments: readonly IncrementList<ReadingSession>[] = [
     properties: deviceProperties,
     shape: `${deviceShape}&${ownersShape}`,
     normalise: deviceOf,
-    further: ({ records }) => ({ ...ownersIn(records), wholeFacts: toldOwnersOf(records) }),
+    further: ({ records }) => ({ page: { ...ownersIn(records), wholeFacts: toldOwnersOf(records) } }),
   }),
 ]
 
@@ -123,15 +130,22 @@ function follow(followed: Followed): IncrementList<ReadingSession> {
     },
 
     async read(session, mark, cursor) {
-      const standing = readStanding(delta, cursor ?? mark)
-      const page = await session.page(delta, standing.link).catch((error: unknown) => lostOr(error, cursor))
-      const link = page.next ?? page.delta
-      if (link === undefined) throw badLink(delta, 'missing')
+      const { link, doubts, told } = readStanding(delta, cursor ?? mark)
+      const page = await session.page(delta, link).catch((error: unknown) => lostOr(error, cursor))
+      const end = page.next ?? page.delta
+      if (end === undefined) throw badLink(delta, 'missing')
       // The first page settles what the last round left open.
-      const [open, kept] = cursor === undefined ? [standing.doubts, []] : [[], standing.doubts]
-      const { doubts, ...told } = await readAgain(session, followed, objectsIn(page.value), open)
-      const end = writeStanding({ link, doubts: [...new Set([...kept, ...doubts])] })
-      return { ...told, ...(page.next !== undefined ? { next: end } : { mark: end }) }
+      const [open, kept] = cursor === undefined ? [doubts, noDoubts] : [noDoubts, doubts]
+      const reread = await readAgain(session, followed, objectsIn(page.value), open, told)
+      const standing = {
+        link: end,
+        doubts: {
+          there: [...kept.there, ...reread.doubts.there],
+          gone: [...kept.gone, ...reread.doubts.gone],
+        },
+        told: page.next === undefined ? nothingTold : reread.told,
+      }
+      return { ...reread.page, [page.next !== undefined ? 'next' : 'mark']: writeStanding(standing) }
     },
   }
 }
@@ -164,93 +178,84 @@ function lostOr(error: unknown, cursor: Json | undefined): never {
   throw error
 }
 
-/** What one page tells of its objects, and which of them the next round has to look up once more. */
-type ToldAgain = Page & { readonly doubts: readonly string[] }
+/** What one page tells of its objects, and what later pages and the next round have to know of it. */
+interface Reread {
+  readonly page: Page
+  readonly doubts: Doubts
+  readonly told: Told
+}
 
-/** @param open ids that the last round left open */
+/**
+ * Looks up whoever the page names, those that it says are removed too: who is listed is never removed for what a page
+ * says of a state that may be over.
+ *
+ * @param open what the last round left open
+ * @param before what former pages of this round have told
+ */
 async function readAgain(
   session: ReadingSession,
   { kind, place, properties, shape, normalise, further }: Followed,
-  told: readonly GraphObject[],
-  open: readonly string[],
-): Promise<ToldAgain> {
+  objects: readonly GraphObject[],
+  open: Doubts,
+  before: Told,
+): Promise<Reread> {
   const removed = new Set<string>()
   const changed = new Map<string, GraphObject[]>()
   const nameless: GraphObject[] = []
-  for (const object of told) {
+  for (const object of objects) {
     const uid = idOf(object.id)
     if (uid === undefined) nameless.push(object)
     else if (isObject(object['@removed'])) removed.add(uid)
     else changed.set(uid, [...(changed.get(uid) ?? []), object])
   }
-  const found = await readByIds(session, place, shape, [...new Set([...changed.keys(), ...open])])
-  // Both "changed" (it can be restored for 30 days) and "deleted" end it. Who is told of as changed too, and found, is there.
-  const gone = [...removed].filter((uid) => !found.has(uid)).sort()
-  const doubts: string[] = []
+  const asked = new Set([...changed.keys(), ...removed, ...open.there, ...open.gone])
+  const found = await readByIds(session, place, shape, [...asked])
+  // Both "changed" (it can be restored for 30 days) and "deleted" end it.
+  const gone = [...removed, ...open.gone.filter((uid) => !changed.has(uid))]
+    .filter((uid) => !found.has(uid))
+    .sort()
+  const there: string[] = []
   const records: GraphObject[] = []
   const lost: NonNullable<Page['unreadable']>[number][] = []
   for (const [uid, record] of found) {
     const laid = { ...record, ...newsIn(changed.get(uid) ?? [], properties) }
     const read = normalise(laid)
     const isAsTold = isDeepStrictEqual(read, normalise(record))
-    if (!isAsTold) doubts.push(uid)
+    if (!isAsTold) there.push(uid)
     records.push(isAsTold || !('entity' in read) ? record : laid)
   }
-  for (const [uid, objects] of changed) {
+  for (const [uid, news] of changed) {
     if (found.has(uid) || removed.has(uid)) continue
-    doubts.push(uid)
-    const own = { ...newsIn(objects, properties), id: uid }
-    if ('entity' in normalise(own)) records.push(own)
+    there.push(uid)
+    const own = { ...newsIn(news, properties), id: uid }
+    // Who was told as removed by a page before may be gone for good.
+    if (!hasTold(before.removed, uid) && 'entity' in normalise(own)) records.push(own)
     else lost.push({ kind, uid, reason: 'it was told as changed, and is not to be found' })
   }
   const { entities, unreadable = [] } = sortOut(kind, [...records, ...nameless], normalise)
   const unread = [...unreadable, ...lost]
+  const {
+    page,
+    joined = [],
+    left = [],
+  } = further?.({
+    changed: [...changed].flatMap(([uid, news]) => (gone.includes(uid) ? [] : news)),
+    records: [...found.values()],
+    settled: open.there.filter((uid) => found.has(uid)),
+    before,
+  }) ?? { page: {} }
   return {
-    entities,
-    ...(unread.length > 0 && { unreadable: unread }),
-    ...(gone.length > 0 && { removed: gone.map((uid) => ({ kind, uid })) }),
-    ...further?.({
-      changed: [...changed].flatMap(([uid, objects]) => (gone.includes(uid) ? [] : objects)),
-      records: [...found.values()],
-      settled: open.filter((uid) => found.has(uid)),
-    }),
-    doubts,
-  }
-}
-
-/**
- * `members@delta` lists who came and who went. A group that is told of without it was renamed, or restored with
- * members that nobody tells of; one whose member both came and went may have been told in any order; one that was left
- * open could not be asked for its members: those of all three are read anew.
- *
- * @see https://learn.microsoft.com/graph/delta-query-groups
- */
-function membersIn({ changed, settled }: News): Page {
-  const moves = new Map<string, Map<string, NonNullable<Membership['change']>>>()
-  const unclear = new Set<string>(settled)
-  for (const object of changed) {
-    const group = idOf(object.id)
-    if (group === undefined) continue
-    const told = object['members@delta']
-    if (!Array.isArray(told)) {
-      if (!moves.has(group)) unclear.add(group)
-      continue
-    }
-    const known = moves.get(group) ?? new Map()
-    moves.set(group, known)
-    for (const member of objectsIn(told).filter(isKnownMember)) {
-      const uid = idOf(member.id)
-      if (uid === undefined) continue
-      const change = isObject(member['@removed']) ? 'removed' : 'added'
-      if ((known.get(uid) ?? change) !== change) unclear.add(group)
-      known.set(uid, change)
-    }
-  }
-  const memberships = [...moves]
-    .filter(([group]) => !unclear.has(group))
-    .flatMap(([group, known]) => [...known].map(([member, change]) => ({ group, member, change })))
-  return {
-    ...(memberships.length > 0 && { memberships }),
-    ...(unclear.size > 0 && { changedGroups: [...unclear].map((uid) => ({ uid })) }),
+    page: {
+      entities,
+      ...(unread.length > 0 && { unreadable: unread }),
+      ...(gone.length > 0 && { removed: [...new Set(gone)].map((uid) => ({ kind, uid })) }),
+      ...page,
+    },
+    doubts: { there, gone: [...removed].filter((uid) => found.has(uid) && !changed.has(uid)) },
+    told: {
+      removed: andTold(before.removed, gone),
+      joined: andTold(before.joined, joined),
+      left: andTold(before.left, left),
+    },
   }
 }
