@@ -37,6 +37,30 @@ test('a status is what the directory says, and never guessed', () => {
   })
 })
 
+test('who is neither enabled nor blocked is kept, and the status says that it is unknown', () => {
+  const status = (more: object) => {
+    const { attributes } = identity({ accountEnabled: null, ...more })
+    return [attributes.status, attributes.status_detail]
+  }
+  assert.deepEqual(status({}), ['active', 'accountEnabled unknown'])
+  assert.deepEqual(status({ externalUserState: 'PendingAcceptance' }), [
+    'inactive',
+    'PendingAcceptance, accountEnabled unknown',
+  ])
+})
+
+test('a group without a name is named by its address or id, and one whose name is not told is not read', () => {
+  const name = (more: object) => {
+    const read = groupOf({ id, ...more })
+    return 'entity' in read ? read.entity.attributes.name : read.reason
+  }
+  assert.equal(name({ displayName: null, mail: 'Team@acme.com' }), 'Team@acme.com')
+  assert.equal(name({ displayName: null }), id)
+  assert.equal(name({ displayName: ' ' }), id)
+  assert.equal(name({ mail: 'Team@acme.com' }), 'displayName is missing')
+  assert.equal(name({ displayName: 7 }), 'displayName is missing')
+})
+
 test('what is absent, empty or of the wrong type is left out', () => {
   const empty = Object.fromEntries(
     [

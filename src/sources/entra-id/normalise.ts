@@ -88,7 +88,7 @@ function allBut<P extends string>(properties: readonly P[], kept: readonly NoInf
 export function identityOf(user: GraphObject): Read<Identity> {
   const uid = idOf(user.id)
   const name = textOf(user.userPrincipalName)
-  const enabled = claimOf(user.accountEnabled)
+  const enabled = user.accountEnabled === null ? 'unknown' : claimOf(user.accountEnabled)
   if (uid === undefined) return { reason: 'it has no id' }
   if (name === undefined) return { reason: 'userPrincipalName is missing' }
   if (enabled === undefined) return { reason: 'accountEnabled is missing' }
@@ -110,7 +110,7 @@ export function identityOf(user: GraphObject): Read<Identity> {
     }),
     status: statusOf(enabled, externalState),
     ...membersOf({
-      status_detail: externalState,
+      status_detail: statusDetailOf(enabled, externalState),
       job_title: textOf(user.jobTitle),
       department: textOf(user.department),
       division: textOf(organisation.division),
@@ -134,14 +134,24 @@ export function identityOf(user: GraphObject): Read<Identity> {
   return { entity: { kind: 'identity', attributes, ...(raw !== undefined && { raw }) } }
 }
 
+/** It may be null: then nobody says whether the account is blocked. @see https://graph.microsoft.com/v1.0/$metadata */
+type Enabled = boolean | 'unknown'
+
 /**
  * A blocked account says neither for how long nor why. A guest who has not accepted the invitation cannot sign in yet.
+ * Whom nobody calls blocked is taken for somebody who may sign in, which overlooks no one.
  *
  * @see https://learn.microsoft.com/entra/external-id/user-properties
  */
-function statusOf(isEnabled: boolean, externalState: string | undefined): IdentityStatus {
-  if (!isEnabled) return 'suspended'
+function statusOf(enabled: Enabled, externalState: string | undefined): IdentityStatus {
+  if (enabled === false) return 'suspended'
   return externalState === 'PendingAcceptance' ? 'inactive' : 'active'
+}
+
+function statusDetailOf(enabled: Enabled, externalState: string | undefined): string | undefined {
+  if (enabled !== 'unknown') return externalState
+  const unknown = 'accountEnabled unknown'
+  return externalState === undefined ? unknown : `${externalState}, ${unknown}`
 }
 
 /** `SMTP:` marks the primary address, `smtp:` the others; entries of other protocols are no e-mail addresses. */
@@ -185,12 +195,19 @@ const mappedOfGroup: ReadonlySet<string> = new Set([
   'createdDateTime',
 ])
 
+/**
+ * A group's `displayName` may be null: then its address is its name, or its id.
+ *
+ * @see https://graph.microsoft.com/v1.0/$metadata
+ */
 export function groupOf(group: GraphObject): Read<Group> {
   const uid = idOf(group.id)
-  const name = textOf(group.displayName)
-  if (uid === undefined) return { reason: 'it has no id' }
-  if (name === undefined) return { reason: 'displayName is missing' }
+  const { displayName } = group
   const email = textOf(group.mail)
+  if (uid === undefined) return { reason: 'it has no id' }
+  const isTold = typeof displayName === 'string' || displayName === null
+  if (!isTold) return { reason: 'displayName is missing' }
+  const name = textOf(displayName) ?? email ?? uid
   const attributes: GroupAttributes = {
     uid,
     name,

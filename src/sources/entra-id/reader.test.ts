@@ -364,7 +364,7 @@ test('records that cannot be read are named, and the others read', async () => {
           'x',
           { ...good, id: undefined },
           { ...good, id: '__proto__' },
-          { ...good, id: 'AAAAAAAA-2222-4333-8444-555555555555', accountEnabled: null },
+          { ...good, id: 'AAAAAAAA-2222-4333-8444-555555555555', accountEnabled: undefined },
           { ...good, userPrincipalName: '' },
           good,
         ],
