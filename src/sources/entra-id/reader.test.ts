@@ -132,6 +132,35 @@ test('every user, group and device comes out as the directory has it', async () 
   }
 })
 
+test('a role that counts in a part of the tenant says in which', async () => {
+  const principalId = '11111111-2222-4333-8444-555555555555'
+  const part = '22222222-3333-4444-8555-666666666666'
+  const scopes: readonly (readonly [object, string])[] = [
+    [{ directoryScopeId: '/' }, ''],
+    [{ directoryScopeId: `/administrativeUnits/${part.toUpperCase()}` }, ` (administrative unit ${part})`],
+    [{ directoryScopeId: `/${part}` }, ` (application ${part})`],
+    [{ directoryScopeId: `/attributeSets/${part}` }, ` (scope /attributeSets/${part})`],
+    [{ directoryScopeId: null, appScopeId: `/Catalog/${part}` }, ` (scope /Catalog/${part})`],
+    [{ directoryScopeId: '/', appScopeId: `/${part}` }, ` (scope /${part})`],
+    [{ directoryScopeId: 7 }, ' (scope unknown)'],
+  ]
+  const roleDefinitionId = 'fe930be7-5e62-47db-91af-98c3a49a38b1'
+  sandbox.setFaults([
+    {
+      provider: 'entra',
+      path: '/roleAssignments$',
+      kind: 'status',
+      status: 200,
+      body: { value: scopes.map(([scope]) => ({ principalId, roleDefinitionId, ...scope })) },
+    },
+  ])
+  const { facts } = await withRun((session) => readAll(session, ['role_assignments']))
+  assert.deepEqual(
+    [...(facts.get(`roles ${principalId}`) ?? [])],
+    scopes.map(([, told]) => `User Administrator${told}`),
+  )
+})
+
 test('roles are those assigned to a user, and those of a group that the user is in', async () => {
   const known = await withRun((session) => readAll(session, ['role_assignments']))
   const { directory } = entra

@@ -1,6 +1,7 @@
 /**
  * Who has which directory role: by an assignment of their own, or as a member of a group that has one. Roles that
- * somebody may only activate (Privileged Identity Management) count once they are active.
+ * somebody may only activate (Privileged Identity Management) count once they are active. A role that does not count
+ * in the whole tenant says where it does: `User Administrator (administrative unit …)`.
  *
  * @see https://learn.microsoft.com/graph/api/rbacapplication-list-roleassignments
  */
@@ -8,6 +9,7 @@ import type { Fact } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { EntityList, Json, Page } from '../reading.ts'
 import { isObject } from './access.ts'
+import type { GraphObject } from './client.ts'
 import { badLink, objectsIn, type Place } from './graph-page.ts'
 import { readListPage } from './list-page.ts'
 import { permissions } from './permissions.ts'
@@ -133,7 +135,27 @@ export async function readRoleHolders(session: Pick<ReadingSession, 'page'>): Pr
     const { principal } = assignment
     const isGroup = isObject(principal) && principal['@odata.type'] === '#microsoft.graph.group'
     const holders = isGroup ? groups : users
-    holders.set(uid, (holders.get(uid) ?? new Set()).add(names.get(role) ?? role))
+    const value = `${names.get(role) ?? role}${scopeOf(assignment)}`
+    holders.set(uid, (holders.get(uid) ?? new Set()).add(value))
   }
   return { users, groups }
+}
+
+/**
+ * Where a role counts, unless it is the whole tenant: so that nobody takes one for the other.
+ *
+ * @see https://learn.microsoft.com/graph/api/resources/unifiedroleassignment
+ * @see https://learn.microsoft.com/graph/api/rbacapplication-post-roleassignments#request-body
+ */
+function scopeOf({ directoryScopeId, appScopeId }: GraphObject): string {
+  const app = textOf(appScopeId)
+  // Known to one application alone, in words of its own.
+  if (app !== undefined && app !== '/') return ` (scope ${app})`
+  const scope = textOf(directoryScopeId) ?? app
+  if (scope === '/') return ''
+  const [, place = '', id = ''] = /^\/(?:(\w+)\/)?([^/]+)$/.exec(scope ?? '') ?? []
+  const uid = idOf(id)
+  if (scope === undefined || uid === undefined) return ` (scope ${scope ?? 'unknown'})`
+  if (place === '') return ` (application ${uid})`
+  return place === 'administrativeUnits' ? ` (administrative unit ${uid})` : ` (scope ${scope})`
 }
