@@ -28,8 +28,8 @@ export async function readByIds(
   const found = new Map<string, GraphObject>()
   const read = async (part: readonly string[]) => {
     const filter = encodeURIComponent(`id in ('${part.join("','")}')`).replaceAll("'", '%27')
-    const query = `$top=${mostIds}&$filter=${filter}&${shape}`
-    for (const object of await readWhole(session, place, query, mostPages)) {
+    const first = `${place.path}?$top=${mostIds}&$filter=${filter}&${shape}`
+    for (const object of await readWhole(session, place, first, mostPages)) {
       const id = idOf(object.id)
       // What was not asked for is no answer.
       if (id !== undefined && part.includes(id)) found.set(id, object)

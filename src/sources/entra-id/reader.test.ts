@@ -132,6 +132,26 @@ test('every user, group and device comes out as the directory has it', async () 
   }
 })
 
+test('holders of roles are read without their properties, and groups among them looked up by 15', async () => {
+  const roleDefinitionId = 'fe930be7-5e62-47db-91af-98c3a49a38b1'
+  const principal = (number: number) => `11111111-2222-4333-8444-5555555550${10 + number}`
+  const principals = Array.from({ length: 40 }, (_, number) => principal(number))
+  const value = principals.map((principalId) => ({ principalId, roleDefinitionId, directoryScopeId: '/' }))
+  const group = idOf(entra.directory.group(0).key)
+  value.push({ principalId: group, roleDefinitionId, directoryScopeId: '/' })
+  sandbox.setFaults([
+    { provider: 'entra', path: '/roleAssignments$', kind: 'status', status: 200, body: { value } },
+  ])
+  sandbox.forgetRequests()
+  const known = await withRun((session) => readAll(session, ['role_assignments']))
+  for (const uid of principals) assert.ok(known.facts.has(`roles ${uid}`))
+  assert.ok(!known.facts.has(`roles ${group}`))
+  const [member = assert.fail()] = entra.directory.members(0, 0, 1)
+  assert.ok(known.facts.has(`roles ${idOf(entra.directory.person(member).key)}`))
+  assert.equal(sandbox.requests().filter(({ path }) => path === '/v1.0/groups').length, 3)
+  assert.equal(reader.lists.find(({ name }) => name === 'role_assignments')?.calls({ told: 41 }), 6)
+})
+
 test('a role that counts in a part of the tenant says in which', async () => {
   const principalId = '11111111-2222-4333-8444-555555555555'
   const part = '22222222-3333-4444-8555-666666666666'
@@ -214,7 +234,7 @@ test('the plan is what a run asks for', async () => {
   }
   assert.deepEqual(
     reader.lists.map(({ calls }) => calls({})),
-    reader.lists.map(({ name }) => (name === 'role_assignments' ? 3 : undefined)),
+    reader.lists.map(({ name }) => (name === 'role_assignments' ? 4 : undefined)),
   )
 })
 

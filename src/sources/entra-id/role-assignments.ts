@@ -8,7 +8,7 @@
 import type { Fact } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { EntityList, Json, Page } from '../reading.ts'
-import { isObject } from './access.ts'
+import { mostIds, readByIds } from './by-ids.ts'
 import type { GraphObject } from './client.ts'
 import { badLink, objectsIn, type Place } from './graph-page.ts'
 import { readListPage } from './list-page.ts'
@@ -35,8 +35,8 @@ export const roleAssignments: EntityList<ReadingSession> = {
   capability: 'roles',
   required: false,
   facts: ['roles'],
-  // The definitions, the assignments, and a few groups.
-  calls: () => 3,
+  // The definitions, the assignments, a few groups, and which of the holders are groups.
+  calls: ({ told = 0 }) => 3 + Math.max(1, Math.ceil(told / mostIds)),
   async read(session, cursor) {
     const { users, groups } = await session.roleHolders()
     if (cursor === undefined)
@@ -109,36 +109,40 @@ const assignments: Place = {
   needs: [permissions.roles],
 }
 
+const groupsAmongHolders: Place = {
+  operation: 'read groups with roles',
+  path: '/groups',
+  needs: [permissions.groups],
+}
+
 /** Far more pages than a tenant's roles and their assignments take: a handful of each is usual. */
 const mostPages = 100
 
-/** Reads definitions and assignments at once: they are few, and each makes sense only with the others. */
+/**
+ * Reads definitions and assignments at once: they are few, and each makes sense only with the others. The holders are
+ * not expanded, since Graph then shows each with every property that it has, once for each assignment. That one is a
+ * group is asked of the groups, which takes no permission beyond theirs.
+ */
 export async function readRoleHolders(session: Pick<ReadingSession, 'page'>): Promise<Holders> {
   // The pages of both name $filter, $expand and $select alone.
   const names = new Map<string, string>()
-  for (const { id, displayName } of await readWhole(
-    session,
-    definitions,
-    '$select=id,displayName',
-    mostPages,
-  )) {
+  const all = await readWhole(session, definitions, `${definitions.path}?$select=id,displayName`, mostPages)
+  for (const { id, displayName } of all) {
     const role = idOf(id)
     const name = textOf(displayName)
     if (role !== undefined && name !== undefined) names.set(role, name)
   }
-  const users = new Map<string, Set<string>>()
-  const groups = new Map<string, Set<string>>()
-  for (const assignment of await readWhole(session, assignments, '$expand=principal', mostPages)) {
+  const holders = new Map<string, Set<string>>()
+  for (const assignment of await readWhole(session, assignments, assignments.path, mostPages)) {
     const uid = idOf(assignment.principalId)
     const role = idOf(assignment.roleDefinitionId)
     if (uid === undefined || role === undefined) continue
-    const { principal } = assignment
-    const isGroup = isObject(principal) && principal['@odata.type'] === '#microsoft.graph.group'
-    const holders = isGroup ? groups : users
     const value = `${names.get(role) ?? role}${scopeOf(assignment)}`
     holders.set(uid, (holders.get(uid) ?? new Set()).add(value))
   }
-  return { users, groups }
+  const areGroups = await readByIds(session, groupsAmongHolders, '$select=id', [...holders.keys()])
+  const those = (isWanted: (uid: string) => boolean) => new Map([...holders].filter(([uid]) => isWanted(uid)))
+  return { users: those((uid) => !areGroups.has(uid)), groups: those((uid) => areGroups.has(uid)) }
 }
 
 /**

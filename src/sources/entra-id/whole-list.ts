@@ -6,6 +6,7 @@ import type { ReadingSession } from './reading-session.ts'
 /**
  * Follows the links of a list to its end: a server may make pages as small as it likes.
  *
+ * @param first path and query of the first page
  * @param mostPages far more than the list takes
  * @throws SourceError `unexpected_response` with the hint `link` when it has not ended by then
  * @see https://learn.microsoft.com/graph/paging
@@ -13,11 +14,11 @@ import type { ReadingSession } from './reading-session.ts'
 export async function readWhole(
   session: Pick<ReadingSession, 'page'>,
   place: Place,
-  query: string,
+  first: string,
   mostPages: number,
 ): Promise<readonly GraphObject[]> {
   const all: GraphObject[] = []
-  let at: string | undefined = `${place.path}?${query}`
+  let at: string | undefined = first
   for (let pages = 0; at !== undefined; pages++) {
     if (pages === mostPages) throw badLink(place, 'repeats')
     const { value, next } = await session.page(place, at)
