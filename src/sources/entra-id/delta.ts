@@ -145,7 +145,8 @@ function follow(followed: Followed): IncrementList<ReadingSession> {
         },
         told: page.next === undefined ? nothingTold : reread.told,
       }
-      return { ...reread.page, [page.next !== undefined ? 'next' : 'mark']: writeStanding(standing) }
+      const records = page.value.length
+      return { ...reread.page, records, [page.next !== undefined ? 'next' : 'mark']: writeStanding(standing) }
     },
   }
 }

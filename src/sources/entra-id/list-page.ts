@@ -17,5 +17,5 @@ export async function readListPage(
 ): Promise<Page> {
   if (cursor !== undefined && typeof cursor !== 'string') throw badLink(place, 'malformed')
   const { value, next } = await session.page(place, cursor ?? first)
-  return { ...turn(value), ...(next !== undefined && { next }) }
+  return { ...turn(value), records: value.length, ...(next !== undefined && { next }) }
 }

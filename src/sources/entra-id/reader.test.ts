@@ -46,6 +46,28 @@ async function withRun<T>(
   }
 }
 
+test('somebody who is new is asked for exactly the groups that have them as a member', async () => {
+  await withRun(async (session) => {
+    const known = await readAll(session)
+    for (let index = 0; index < 25; index++) {
+      const uid = idOf(entra.directory.person(index).key)
+      const page = await reader.newcomers?.read(session, uid, undefined)
+      assert.deepEqual(
+        page?.memberships?.map(({ group }) => `${group} ${uid}`).sort(),
+        [...known.memberships].filter((membership) => membership.endsWith(uid)).sort(),
+      )
+    }
+  })
+})
+
+test('pages of which nothing is to be told are not empty ones', async () => {
+  await withRun(async (session) => {
+    const owners = reader.lists.find(({ name }) => name === 'device_owners')
+    const page = await owners?.read(session, undefined)
+    assert.equal(page?.records, 100)
+  })
+})
+
 test('every user, group and device comes out as the directory has it', async () => {
   const known = await withRun((session) => readAll(session))
   const { directory } = entra

@@ -107,7 +107,7 @@ export async function readAssignments(session: GoogleReading, cursor: Json | und
     const value = textOf(names.get(roleId)) ?? textOf(roleId)
     return value === undefined ? [] : [{ kind: 'identity', uid, name: 'roles', value }]
   })
-  return { facts, ...(next !== undefined && { next }) }
+  return { facts, records: items.length, ...(next !== undefined && { next }) }
 }
 
 const devices = (

@@ -40,6 +40,6 @@ export const byGroup: MembershipWalk<GoogleReading> = {
       // Outsiders without a Google account have an address and no id.
       return member === undefined || type === 'CUSTOMER' ? [] : [{ group, member }]
     })
-    return { memberships, ...(next !== undefined && { next }) }
+    return { memberships, records: items.length, ...(next !== undefined && { next }) }
   },
 }

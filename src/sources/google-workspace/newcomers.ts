@@ -34,7 +34,7 @@ export const newcomers: MembershipWalk<GoogleReading> = {
     const memberships: Membership[] = []
     for (const group of groups)
       if (await isDirectMember(session, group, member)) memberships.push({ group, member, change: 'added' })
-    return { memberships, ...(next !== undefined && { next }) }
+    return { memberships, records: items.length, ...(next !== undefined && { next }) }
   },
 }
 

@@ -456,6 +456,35 @@ test('a page token that has ended is refused with 400', async () => {
   await assert.rejects(listNamed('users').read(session, next), { code: 'refused', status: 400 })
 })
 
+test('somebody who is new is asked for exactly the groups that have them as a member', async () => {
+  const session = open()
+  const { identities, members } = await readEverything(session)
+  for (const { attributes } of [...identities.values()].slice(0, 40)) {
+    const page = await reader.newcomers?.read(session, attributes.uid, undefined)
+    assert.deepEqual(
+      page?.memberships?.map(({ group }) => group).sort(),
+      [...members].flatMap(([group, uids]) => (uids.includes(attributes.uid) ? [group] : [])).sort(),
+    )
+  }
+})
+
+test('a group that Google lists for a user who is in it through another one only is none of theirs', async () => {
+  const session = open()
+  const { identities, members } = await readEverything(session)
+  const [group = '', uids = []] = [...members].find(([, all]) => all.length > 0) ?? []
+  const outsider = [...identities.values()].find(({ attributes }) => !uids.includes(attributes.uid))
+  running.setFaults([
+    {
+      kind: 'status',
+      path: '/admin/directory/v1/groups$',
+      status: 200,
+      body: { kind: 'admin#directory#groups', groups: [{ id: group }] },
+    },
+  ])
+  const page = await reader.newcomers?.read(session, outsider?.attributes.uid ?? '', undefined)
+  assert.deepEqual(page?.memberships, [])
+})
+
 test('the members of a group that has gone are refused with 404', async () => {
   await assert.rejects(membersOf(open(), '03ffffffffffffffffffffffffffffffff'), {
     code: 'refused',
