@@ -1,6 +1,10 @@
 /** `credence lookup` and `credence entities`, against a server with a made-up history. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { after, before, test } from 'node:test'
+import { setTimeout as wait } from 'node:timers/promises'
 import { type Api, organizationOf, startApi } from './api-server.ts'
 import { makeConfig, person, writeHistory } from './entity-world.ts'
 import { runCommand } from './running-command.ts'
@@ -98,6 +102,25 @@ test('exports, feeds changes and tells differences', async () => {
     diff.stdout,
     /^changed {2}ada@example\.com {2}\(entity .*\)\n +department: Sales → Research\n +groups: \(none\) → Domain Admins\n$/,
   )
+})
+
+test('lines are printed as they were sent, also where the network cuts between one and its end', async (t) => {
+  const server = createServer(async (_, response) => {
+    response.writeHead(200, { 'content-type': 'application/x-ndjson' })
+    for (const piece of ['\n{"id":1}', '\n{"id":2}\n', '\n', '{"id":3}', '\n']) {
+      response.write(piece)
+      await wait(30)
+    }
+    response.end()
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  const { code, stdout, stderr } = await runCommand(t, ['entities', 'export'], {
+    CREDENCE_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    DD_API_KEY: api.keys.api_key,
+    DD_APP_KEY: api.keys.application_key,
+  })
+  assert.deepEqual([code, stdout], [0, '{"id":1}\n{"id":2}\n{"id":3}\n'], stderr)
 })
 
 test('says so when there is no server, and when the keys do not permit it', async () => {

@@ -22,6 +22,16 @@ const escaped = (text: string) =>
       .join(''),
   )
 
+/** Takes a text piece by piece, cut anywhere, and gives it back without its empty lines: they only say that the server is there. */
+export function withoutEmptyLines(): (piece: string) => string {
+  let isLineBegun = false
+  return (piece) => {
+    const kept = piece.replace(/\n+/g, (_, at: number) => (at > 0 || isLineBegun ? '\n' : ''))
+    if (piece !== '') isLineBegun = !piece.endsWith('\n')
+    return kept
+  }
+}
+
 /**
  * Writes the lines of a successful answer to standard output.
  *
@@ -52,14 +62,13 @@ export async function writeLines(
     })
     if (status !== 200) return { status, document: documentOf(await body.text()) }
     hasBegun = true
+    const kept = withoutEmptyLines()
     await pipeline(
       body.setEncoding('utf8'),
       new Writable({
         decodeStrings: false,
         write: (text: string, _, done) => {
-          // What only says that the server is there is not for the reader.
-          const lines = escaped(text.replace(/^\n/gm, ''))
-          write(process.stdout, lines).then(() => done(), done)
+          write(process.stdout, escaped(kept(text))).then(() => done(), done)
         },
       }),
     )
