@@ -14,8 +14,15 @@ type Query = Kysely<Schema>
 export const lineFormats = ['credence', 'ocsf'] as const
 export type LineFormat = (typeof lineFormats)[number]
 
-/** Entities read and written at a time: about a megabyte. */
-const batchSize = 500
+/** About how long a piece is, in characters: whoever does not read has the server hold a few of them. */
+const pieceLength = 64 * 1024
+/** Lines read at a time, at first: nobody knows yet how long they are. */
+const firstLines = 50
+const mostLines = 200
+
+/** How many lines are about a piece, by those that were read last. */
+const linesOfPiece = (lines: number, length: number) =>
+  Math.max(1, Math.min(mostLines, Math.floor((pieceLength * lines) / length)))
 
 export interface Feed {
   readonly organizationId: string
@@ -37,20 +44,25 @@ export async function* exportedLines(
     format === 'ocsf'
       ? JSON.stringify(inventoryEvent(subjectOf(row, moment.ms), Date.parse(timeText(row.last_seen_at))))
       : entityText([row], moment.ms)
+  /** Apart from the loop, which would hold the rows for as long as nobody reads on. */
+  const read = async (kind: EntityKind, afterId: string, limit: number) => {
+    const wanted = { organizationId, kind: kindNumbers[kind], at, afterId, limit, withRaw }
+    const rows = await findAt(query, wanted)
+    return {
+      text: rows.map((row) => `${line(row)}\n`).join(''),
+      count: rows.length,
+      lastId: rows.at(-1)?.entity_id ?? afterId,
+    }
+  }
+  let limit = firstLines
   for (const kind of kinds) {
     let afterId = beforeAll
     for (;;) {
-      const rows = await findAt(query, {
-        organizationId,
-        kind: kindNumbers[kind],
-        at,
-        afterId,
-        limit: batchSize,
-        withRaw,
-      })
-      if (rows.length > 0) yield rows.map((row) => `${line(row)}\n`).join('')
-      if (rows.length < batchSize) break
-      afterId = rows.at(-1)?.entity_id ?? beforeAll
+      const { text, count, lastId } = await read(kind, afterId, limit)
+      if (count > 0) yield text
+      if (count < limit) break
+      afterId = lastId
+      limit = linesOfPiece(count, text.length)
     }
   }
   return undefined
@@ -78,28 +90,39 @@ export async function* changeLines(
   { organizationId, kinds, format, withRaw }: Feed,
   after: EventPlace,
 ): AsyncGenerator<string, never> {
-  let cursor = after
-  for (;;) {
+  /** Apart from the loop, which would hold the rows for as long as nobody reads on. */
+  const read = async (from: EventPlace, limit: number) => {
     const until = { sequence: await lastSequence(query, organizationId), id: afterAll }
     const scope = {
       organizationId,
       kinds: kinds.map((kind) => kindNumbers[kind]),
-      after: cursor,
-      limit: batchSize,
+      after: from,
+      limit,
       withRaw,
     }
     const begun = await findBegun(query, { ...scope, until })
-    const lastBegun = begun.length < batchSize ? undefined : begun.at(-1)
+    const lastBegun = begun.length < limit ? undefined : begun.at(-1)
     // No further than what begins is known: few of the revisions that ended are ends of entities.
     const gone = await findGone(query, {
       ...scope,
       until: lastBegun === undefined ? until : placeOf(lastBegun),
     })
-    const rows = [...begun, ...gone].sort(byPlace).slice(0, batchSize)
-    if (rows.length > 0) yield rows.map((row) => `${changeText(row, format)}\n`).join('')
+    const rows = [...begun, ...gone].sort(byPlace).slice(0, limit)
     const last = rows.at(-1)
-    if (last !== undefined) cursor = placeOf(last)
-    if (rows.length < batchSize) yield ''
+    return {
+      text: rows.map((row) => `${changeText(row, format)}\n`).join(''),
+      count: rows.length,
+      place: last === undefined ? from : placeOf(last),
+    }
+  }
+  let cursor = after
+  let limit = firstLines
+  for (;;) {
+    const { text, count, place } = await read(cursor, limit)
+    if (count > 0) yield text
+    cursor = place
+    if (count < limit) yield ''
+    if (count > 0) limit = linesOfPiece(count, text.length)
   }
 }
 
