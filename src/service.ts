@@ -7,6 +7,7 @@ import type { Lifecycle } from './api/parts.ts'
 import { createRateLimits } from './api/rate-limits.ts'
 import { createRefusalTrail } from './api/refusals.ts'
 import { createServer } from './api/server.ts'
+import { createStreams, defaultStreamLimits, type StreamLimits } from './api/streams.ts'
 import { type Config, ConfigError } from './config.ts'
 import { createConfigs } from './configs/configs.ts'
 import { openConfig } from './configs/opened.ts'
@@ -56,6 +57,8 @@ export interface ServiceOptions {
   readonly outbound?: Outbound
   /** By default every source there is. */
   readonly sources?: readonly AnySource[]
+  /** By default those of `defaultStreamLimits`. */
+  readonly streamLimits?: StreamLimits
   /** The time by which everything is dated and due; the machine's by default. */
   readonly now?: () => Date
   /** By default JSON lines on standard error, from `config.logLevel`. */
@@ -214,14 +217,16 @@ async function serve(options: ServiceOptions & Opened): Promise<RunningService> 
     onTrouble,
   }
   const sync = createSync({ database, sources, budgets, accounts, now, onWork: () => jobs?.hurry() })
+  const authentication = createAuthentication(openKeyRing(database), tokens, refusals)
   const server = await createServer({
     sources,
     validation,
     configs,
     sync,
-    authentication: createAuthentication(openKeyRing(database), tokens, refusals),
+    authentication,
     rateLimits: createRateLimits(config.limits, leases),
     limits: config.limits,
+    streams: createStreams(authentication, options.streamLimits ?? defaultStreamLimits, log),
     database,
     isDatabaseAnswering: watch.isAnswering,
     webOrigin: { isLoopback: isLoopback(host), allowedHosts: config.allowedHosts },

@@ -10,6 +10,7 @@ import { createTokenVerifier } from '../src/api/oauth.ts'
 import type { ServerParts } from '../src/api/parts.ts'
 import { createRateLimits } from '../src/api/rate-limits.ts'
 import { createServer } from '../src/api/server.ts'
+import { createStreams, defaultStreamLimits } from '../src/api/streams.ts'
 import { defaultConfig, defaultLimits } from '../src/config.ts'
 import { createConfigs } from '../src/configs/configs.ts'
 import { startService } from '../src/service.ts'
@@ -98,6 +99,7 @@ test('a route that does not say whom it serves keeps the server from starting', 
     turn: async () => {},
     operatorEntry: noOperatorCredentials.entryFor,
   }
+  const authentication = createAuthentication(openKeyRing(database), tokens, { note: () => {} })
   const parts: ServerParts = {
     sources,
     validation,
@@ -116,9 +118,10 @@ test('a route that does not say whom it serves keeps the server from starting', 
     sync: idleSync({ database, sources, now }),
     database,
     isDatabaseAnswering: () => true,
-    authentication: createAuthentication(openKeyRing(database), tokens, { note: () => {} }),
+    authentication,
     rateLimits: createRateLimits(defaultLimits, createLeases(createRateWindows(database))),
     limits: defaultLimits,
+    streams: createStreams(authentication, defaultStreamLimits, createLog('silent')),
     webOrigin: { isLoopback: true, allowedHosts: [] },
     metrics,
     log: createLog('silent'),

@@ -4,6 +4,7 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Agent, request } from 'undici'
+import { defaultStreamLimits, type StreamLimits } from '../src/api/streams.ts'
 import { type Config, defaultConfig, type Limits } from '../src/config.ts'
 import type { Outbound } from '../src/outbound/outbound.ts'
 import { startService } from '../src/service.ts'
@@ -56,6 +57,8 @@ export interface ApiOptions {
   readonly sources?: readonly AnySource[]
   readonly permissions?: readonly string[]
   readonly host?: string
+  /** Those that are other than a server's own. */
+  readonly streamLimits?: Partial<StreamLimits>
 }
 
 /** Limits that no test runs into by chance. */
@@ -91,6 +94,7 @@ export async function startApi(test: Lasting, options: ApiOptions = {}): Promise
     sources: options.sources ?? [acme.source],
     outbound: options.outbound ?? acme.outbound,
     log: createLog('trace', { write: (line) => lines.push(line) }),
+    streamLimits: { ...defaultStreamLimits, ...options.streamLimits },
     ...(options.host !== undefined && { host: options.host }),
   })
   const { database } = service

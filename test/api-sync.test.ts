@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { randomUUID } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { setTimeout as wait } from 'node:timers/promises'
-import { createKey } from '../src/store/keys.ts'
+import { createKey, revokeKey } from '../src/store/keys.ts'
 import type { Permission } from '../src/store/permissions.ts'
 import { type Answer, type Api, startApi } from './api-server.ts'
 import { freshDatabase } from './fresh-database.ts'
@@ -677,6 +677,29 @@ test('a run can be watched: its progress, then its end', async () => {
     },
   })
   assert.equal(missing.status, 404)
+})
+
+test('whoever watches a run is told to be forbidden when the key is revoked, and sees no end of it', async () => {
+  const gate = gateOn('users')
+  const world = createWorld(directoryOf({ users: 5, groups: 1 }), { faults: [gate.fault] })
+  const { api, of, until } = await start(world)
+  const { active_run: active } = await until(({ active_run }) => active_run)
+  const keys = await createKey({ database: api.database, permissions: ['integrations_read'] })
+  const watch = () =>
+    clientOf(api, keys).call('GET', `${of}/runs/${(active as { id: string }).id}`, undefined, {
+      accept: 'text/event-stream',
+    })
+  const watched = watch()
+  await wait(500)
+  await revokeKey({ database: api.database, id: keys.id })
+  const revokedAt = performance.now()
+  const { text } = await watched
+  assert.ok(performance.now() - revokedAt < 5_000)
+  assert.match(text, /^event: progress\n/)
+  assert.match(text, /\n\nevent: error\ndata: \{"errors":\["Forbidden"\]\}\n\n$/)
+  assert.doesNotMatch(text, /event: end/)
+  assert.equal((await watch()).status, 403)
+  gate.open()
 })
 
 test('whoever asks for the head of a stream is answered at once, and takes no place of those who watch', async () => {

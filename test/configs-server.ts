@@ -169,6 +169,8 @@ export async function startConfigsServer(
       validationsPerTarget: options.targetLimit ?? 1_000_000,
       unprovenAttempts: options.unprovenAttempts ?? 1_000_000,
     },
+    // No route of configurations has a stream that goes on for long.
+    streams: { open: () => new AbortController().signal },
     webOrigin: { isLoopback: true, allowedHosts: [] },
     metrics,
     log: createLog('trace', { write: (line) => lines.push(line) }),

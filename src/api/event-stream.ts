@@ -3,8 +3,6 @@ import { PassThrough } from 'node:stream'
 import type { FastifyReply } from 'fastify'
 
 export interface EventStream {
-  /** Whether anybody listens still. */
-  isOpen(): boolean
   send(event: string, data: unknown): void
   end(): void
 }
@@ -23,9 +21,8 @@ export function openEventStream(reply: FastifyReply): EventStream {
     })
     .send(events)
   return {
-    // A client that has gone takes its stream with it.
-    isOpen: () => !events.destroyed,
     send(event, data) {
+      // A client that has gone takes its stream with it.
       if (!events.destroyed) events.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
     },
     end: () => events.end(),

@@ -9,6 +9,7 @@ import type { GuardedValidationParts } from '../validation/guarded-validation.ts
 import type { Redact } from '../validation/redact.ts'
 import type { Access, Authentication, Caller } from './authentication.ts'
 import type { Limits, RateLimits } from './rate-limits.ts'
+import type { Streams } from './streams.ts'
 import type { WebOriginPolicy } from './web-origin.ts'
 
 export interface ServerParts {
@@ -22,6 +23,7 @@ export interface ServerParts {
   readonly authentication: Authentication
   readonly rateLimits: RateLimits
   readonly limits: Limits
+  readonly streams: Streams
   readonly webOrigin: WebOriginPolicy
   readonly metrics: Metrics
   readonly log: Log

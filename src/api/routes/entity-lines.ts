@@ -32,8 +32,6 @@ import { expecting } from './validate.ts'
 const followEveryMs = 1_000
 /** An empty line after so long without a change keeps the connection from being taken for a dead one. */
 const quietMs = 15_000
-/** Feeds that a node lets be followed at a time: each asks the database whenever it looks. */
-const mostFollowed = 200
 
 const tags = ['Credence']
 
@@ -44,7 +42,8 @@ const formatSchema = z
 
 const linesAnswer = {
   200: {
-    description: 'One JSON document a line. A stream that breaks off is not whole.',
+    description:
+      'One JSON document a line. A stream that breaks off is not whole: of a key that was revoked, or of a reader that took nothing for a minute.',
     content: { 'application/x-ndjson': { schema: z.string() } },
   },
   ...refusals,
@@ -53,7 +52,6 @@ const linesAnswer = {
 export function entityLineRoutes(server: Server, parts: ServerParts): void {
   const { query: db } = parts.database
   const { now } = parts.validation.tools
-  const followers = { count: 0 }
 
   server.get(
     `${entitiesPath}/export`,
@@ -81,7 +79,8 @@ export function entityLineRoutes(server: Server, parts: ServerParts): void {
         format,
         withRaw: wantsRaw(include),
       }
-      return sendLines(request, reply, parts, exportedLines(db, feed, moment))
+      const signal = parts.streams.open('lines', request, reply)
+      return sendLines(request, reply, parts, signal, exportedLines(db, feed, moment))
     },
   )
 
@@ -122,13 +121,10 @@ export function entityLineRoutes(server: Server, parts: ServerParts): void {
         withRaw: wantsRaw(include),
       }
       const changes = changeLines(db, feed, cursor)
-      if (follow !== 'true') return sendLines(request, reply, parts, untilQuiet(changes))
-      if (followers.count >= mostFollowed)
-        throw new RequestError(
-          'unavailable',
-          'As many feeds are followed as the server allows. Try again, or ask without follow.',
-        )
-      return sendLines(request, reply, parts, following(changes, parts, followers))
+      const isFollowed = follow === 'true'
+      const signal = parts.streams.open(isFollowed ? 'followed_lines' : 'lines', request, reply)
+      const pieces = isFollowed ? following(changes, parts, signal) : untilQuiet(changes)
+      return sendLines(request, reply, parts, signal, pieces)
     },
   )
 }
@@ -145,29 +141,24 @@ async function* untilQuiet(pieces: AsyncGenerator<string, never>): AsyncGenerato
 async function* following(
   pieces: AsyncGenerator<string, never>,
   { lifecycle }: ServerParts,
-  followers: { count: number },
+  signal: AbortSignal,
 ): AsyncGenerator<string, undefined> {
-  followers.count += 1
-  try {
-    // The first of them comes at once, so that its reader sees that it is heard.
-    let quietSinceMs = Number.NEGATIVE_INFINITY
-    for await (const piece of pieces) {
-      if (piece !== '') {
-        quietSinceMs = performance.now()
-        yield piece
-        continue
-      }
-      if (!lifecycle.isReady()) return undefined
-      if (performance.now() - quietSinceMs >= quietMs) {
-        quietSinceMs = performance.now()
-        yield '\n'
-      }
-      await delay(followEveryMs)
+  // The first of them comes at once, so that its reader sees that it is heard.
+  let quietSinceMs = Number.NEGATIVE_INFINITY
+  for await (const piece of pieces) {
+    if (piece !== '') {
+      quietSinceMs = performance.now()
+      yield piece
+      continue
     }
-    return undefined
-  } finally {
-    followers.count -= 1
+    if (!lifecycle.isReady()) return undefined
+    if (performance.now() - quietSinceMs >= quietMs) {
+      quietSinceMs = performance.now()
+      yield '\n'
+    }
+    await delay(followEveryMs, undefined, { signal })
   }
+  return undefined
 }
 
 /** Sends pieces as fast as they are read. The first one decides the status: what fails later can only cut the stream off. */
@@ -175,32 +166,25 @@ async function sendLines(
   request: FastifyRequest,
   reply: FastifyReply,
   { log, lifecycle }: ServerParts,
+  signal: AbortSignal,
   pieces: AsyncGenerator<string, undefined>,
 ): Promise<FastifyReply> {
   const first = await pieces.next()
-  const lines = Readable.from(withFirst(first, pieces), { objectMode: false })
-  const stop = () => lines.destroy()
-  const forget = lifecycle.whenImpatient(stop)
-  // Whoever asks for the head alone has his answer, and reads no further.
-  reply.raw.on('close', stop)
-  lines.on('close', () => {
-    forget()
-    // A stream that nobody has begun to read does not end them itself.
-    void pieces.return(undefined)
+  if (signal.aborted) {
+    await pieces.return(undefined)
+    throw signal.reason
+  }
+  // No more than a piece waits, besides the one that is being sent.
+  const lines = Readable.from(pieces, { objectMode: false, highWaterMark: 1 })
+  if (!first.done) lines.unshift(first.value)
+  const forget = lifecycle.whenImpatient(() => lines.destroy())
+  signal.addEventListener('abort', () => lines.destroy(signal.reason))
+  lines.on('close', forget)
+  lines.on('error', (error) => {
+    // Of a reader that has left, or has to, there is nothing more to say.
+    if (!(error instanceof RequestError))
+      log.error({ request_id: request.id, error: errorLine(error) }, 'a stream of entities was cut off')
   })
-  lines.on('error', (error) =>
-    log.error({ request_id: request.id, error: errorLine(error) }, 'a stream of entities was cut off'),
-  )
   reply.header('content-type', 'application/x-ndjson').send(lines)
   return reply
-}
-
-async function* withFirst(
-  first: IteratorResult<string, undefined>,
-  rest: AsyncGenerator<string, undefined>,
-): AsyncGenerator<string, undefined> {
-  if (first.done) return undefined
-  yield first.value
-  yield* rest
-  return undefined
 }

@@ -18,8 +18,6 @@ const lookMs = 1_000
 const keepAliveMs = 15_000
 /** The rate is that of so long, in milliseconds. */
 const rateMs = 10_000
-/** Streams that a node keeps open at a time: each asks the database once a second. */
-const maxStreams = 200
 
 export interface RunStreams {
   /**
@@ -31,8 +29,11 @@ export interface RunStreams {
   send(request: FastifyRequest, reply: FastifyReply, read: () => Promise<SyncRunRow>): Promise<void>
 }
 
-export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycle' | 'log'>): RunStreams {
-  let open = 0
+export function createRunStreams({
+  lifecycle,
+  log,
+  streams,
+}: Pick<ServerParts, 'lifecycle' | 'log' | 'streams'>): RunStreams {
   return {
     async send(request, reply, read) {
       if (request.method === 'HEAD') {
@@ -40,18 +41,9 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
         reply.type(eventStreamType).send('')
         return
       }
-      if (open >= maxStreams)
-        throw new RequestError('unavailable', 'As many runs are watched as the server allows. Try again.')
-      open += 1
-      let run: SyncRunRow
-      try {
-        run = await read()
-      } catch (error) {
-        open -= 1
-        throw error
-      }
+      const signal = streams.open('run', request, reply)
+      let run = await read()
       const events = openEventStream(reply)
-      const sight = sightOf(request)
       const recent: { readonly atMs: number; readonly seen: number }[] = []
       let sent = ''
       let sentAtMs = Number.NEGATIVE_INFINITY
@@ -60,7 +52,7 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
         const atMs = performance.now()
         recent.push({ atMs, seen: run.seen })
         while (atMs - (recent[0]?.atMs ?? atMs) > rateMs) recent.shift()
-        const { attributes } = runDocument(run, new Date(), sight)
+        const { attributes } = runDocument(run, new Date(), sightOf(request))
         const first = recent[0]
         const seconds = first === undefined ? 0 : (atMs - first.atMs) / 1000
         const progress = {
@@ -86,13 +78,14 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
       }
 
       const follow = async () => {
-        for (let pauseMs = firstLookMs; events.isOpen() && lifecycle.isReady(); ) {
+        for (let pauseMs = firstLookMs; lifecycle.isReady(); ) {
+          signal.throwIfAborted()
           tell()
           if (run.status !== 'queued' && run.status !== 'running') {
-            events.send('end', { data: runDocument(run, new Date(), sight) })
+            events.send('end', { data: runDocument(run, new Date(), sightOf(request)) })
             return
           }
-          await wait(pauseMs)
+          await wait(pauseMs, undefined, { signal })
           pauseMs = Math.min(pauseMs * 2, lookMs)
           run = await read().catch((error: unknown) => {
             // It is looked again: a database that is away comes back.
@@ -102,7 +95,12 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
         }
       }
       follow()
-        .catch((error: unknown) => {
+        .catch((thrown: unknown) => {
+          const error = signal.aborted ? signal.reason : thrown
+          if (error instanceof RequestError) {
+            events.send('error', { errors: error.errors })
+            return
+          }
           if (error instanceof SyncRefusal) {
             events.send('error', { errors: ['The run is gone: its configuration has been deleted.'] })
             return
@@ -112,10 +110,7 @@ export function createRunStreams({ lifecycle, log }: Pick<ServerParts, 'lifecycl
             errors: [`Internal error. The log has the details under request id ${request.id}.`],
           })
         })
-        .finally(() => {
-          open -= 1
-          events.end()
-        })
+        .finally(() => events.end())
     },
   }
 }

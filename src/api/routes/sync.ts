@@ -232,7 +232,7 @@ export function syncRoutes(server: Server, parts: ServerParts): void {
         operationId: 'getSyncRun',
         summary: 'Get a sync of a configuration',
         description:
-          'With `Accept: text/event-stream` the answer is a stream of server-sent events: `progress` while it goes on, then `end` with the run. A server that stops ends the stream without `end`: ask again.',
+          'With `Accept: text/event-stream` the answer is a stream of server-sent events: `progress` while it goes on, then `end` with the run. A server that stops ends the stream without `end`: ask again. A key that is revoked meanwhile ends it with `error`.',
         params: runParams,
         response: {
           200: {
