@@ -147,7 +147,8 @@ class Trial {
         mode === 'full' ? entityKinds.filter((kind) => kind !== 'device' || step.fullness.hasDevices) : [],
       provenKinds: entityKinds.filter((kind) => kind !== 'device' || step.fullness.hasDevices),
       areMembershipsComplete: mode === 'full' && step.fullness.hasMemberships,
-      completeFacts: mode === 'full' ? (step.completeFacts as Told['completeFacts']) : [],
+      // An increment may be told of a kind of fact whole, too: then everybody is compared.
+      completeFacts: step.completeFacts as Told['completeFacts'],
     }
     const since = history.sequence
     const read = await this.read(told, step)

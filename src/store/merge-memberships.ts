@@ -23,11 +23,11 @@ export async function regroup(comparing: Comparing): Promise<RawBuilder<unknown>
   const { transaction, merge } = comparing
   await insertGroups(comparing).execute(transaction)
   await sql`analyze merge_groups`.execute(transaction)
-  const since = merge.areMembershipsComplete && merge.fuse !== 'approved' ? await knownIn(comparing) : null
   const isAnyKept = await hasKept(comparing)
-  if (since === null || (await isMuchChanged(comparing)))
+  const regrouped = merge.fuse === 'approved' ? undefined : await whoseGroupsMayBeOthers(comparing)
+  if (regrouped === undefined || (await isMuchChanged(comparing)))
     return grouped(comparing, sql`merge_entities`, isAnyKept)
-  await insertRegrouped(comparing, since).execute(transaction)
+  await regrouped.execute(transaction)
   await sql`analyze merge_regrouped`.execute(transaction)
   return grouped(
     comparing,
@@ -103,20 +103,33 @@ function insertGroups(comparing: Comparing) {
     cross join lateral (select afterwards.entity_id in (${keptIn(comparing)}) as is_kept) as kept`
 }
 
-/** Whoever came or changed since, or is or was in a group that changed. */
-function insertRegrouped(comparing: Comparing, since: number) {
+/** Fills `merge_regrouped`. Absent where that can be anybody, or everybody who is compared at all. */
+async function whoseGroupsMayBeOthers(comparing: Comparing): Promise<RawBuilder<unknown> | undefined> {
+  const { merge } = comparing
+  if (merge.areMembershipsComplete) {
+    const since = await knownIn(comparing)
+    if (since === null) return undefined
+    return insertRegrouped(comparing, sql`opened_at is null or opened_in > ${since}`, sql`is_changed`)
+  }
+  if (merge.mode === 'full' || !isWhole(merge)) return undefined
+  // An increment that compares everybody: what it was told of a group it says nothing else of is a change in itself.
+  return insertRegrouped(comparing, sql`opened_at is null`, sql`is_changed or is_renewed`)
+}
+
+/** Whoever came, or is or was in a group that changed. */
+function insertRegrouped(comparing: Comparing, isNew: RawBuilder<unknown>, isChanged: RawBuilder<unknown>) {
   const { merge } = comparing
   const { memberships } = stageOf(comparing)
   const changedGroups = sql`
-    select uid from merge_groups where is_changed
+    select uid from merge_groups where ${isChanged}
     union all
     select uid from merge_entities where kind = ${groupKind} and is_gone`
   return sql`
     insert into merge_regrouped
-    select no from merge_entities where not is_gone and (opened_at is null or opened_in > ${since})
+    select no from merge_entities where not is_gone and (${isNew})
     union
     select one.no from ${memberships} as told
-    join merge_groups as in_group on in_group.uid = told.group_uid and in_group.is_changed
+    ${merge.areMembershipsComplete ? sql`join merge_groups as in_group on in_group.uid = told.group_uid and (${isChanged})` : sql``}
     join merge_entities as one on one.uid = told.member_uid and not one.is_gone
     union
     select one.no from (${membersOf(merge.run, changedGroups)}) as member
