@@ -248,6 +248,8 @@ test('newcomers who are refused, or gone by then, are stored all the same', asyn
   assert.equal((await scene.sync({ mode: 'incremental' })).kind, 'succeeded')
   const uids = await openUids(scene)
   assert.ok(uids.includes('new1') && uids.includes('new2'))
+  const { memberships } = (await lastRun(scene)).result as { memberships: { refused: number } }
+  assert.equal(memberships.refused, 1)
 })
 
 test('whoever leaves a group is seen to, though another group could not be asked', async () => {

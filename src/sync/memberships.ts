@@ -85,7 +85,7 @@ function refuseUnanswered({ memberships }: Progress): void {
 }
 
 /**
- * Asks people for their groups. Whoever is gone meanwhile, or is refused, has none that are known.
+ * Asks people for their groups. Whoever is gone meanwhile has none; whoever is refused is counted with the groups that are.
  *
  * @throws SyncFailure, ReadingStopped, and what a commit throws
  */
@@ -108,7 +108,12 @@ export async function readNewcomers(
         record: (progress) => progress,
       }).catch((error: unknown) => {
         if (!(error instanceof Unread)) throw error
-        if (error.status !== 404 && !error.mayBeOfOne) throw new SyncFailure(error.error)
+        if (error.isFinal && error.status === 404) return
+        const refused = (parts.recorder.progress.memberships?.refused ?? 0) + 1
+        if (!error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)
+        parts.recorder.note((progress) =>
+          changed(progress, (now) => ({ refused: now.refused + 1, error: now.error ?? error.error })),
+        )
       })
     }
   }

@@ -164,12 +164,15 @@ async function readIncrement(what: Everything, parts: ReadingParts): Promise<voi
   })
   await readLists(parts, lists).ended
   await recorder.flush()
-  if (reader.newcomers !== undefined)
-    await readNewcomers(parts, reader.newcomers, session.session, await stage.newcomers(mostNewcomers))
   const walk = reader.memberships.find(({ by }) => by === 'group')
   if (walk === undefined || recorder.progress.memberships?.isEnded === true) return
   if (recorder.progress.memberships === undefined)
     recorder.note((progress) => ({ ...progress, memberships: newWalk({ by: 'group', calls: {} }) }))
+  if (reader.newcomers !== undefined) {
+    await readNewcomers(parts, reader.newcomers, session.session, await stage.newcomers(mostNewcomers))
+    // They may have named groups whose members have to be read.
+    await recorder.flush()
+  }
   await walkMemberships(
     parts,
     walk,

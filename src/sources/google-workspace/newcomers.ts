@@ -2,6 +2,7 @@
 import type { Membership } from '../../entities/model.ts'
 import { SourceError } from '../../outbound/source-error.ts'
 import type { MembershipWalk } from '../reading.ts'
+import { mayConcernOneObject } from './diagnosis.ts'
 import { groupsPerPage } from './lists.ts'
 import { idOf } from './normalise.ts'
 import type { GoogleReading } from './reading-session.ts'
@@ -32,13 +33,22 @@ export const newcomers: MembershipWalk<GoogleReading> = {
     )
     const groups = items.flatMap(({ id }) => idOf(id) ?? [])
     const memberships: Membership[] = []
-    for (const group of groups)
-      if (await isDirectMember(session, group, member)) memberships.push({ group, member, change: 'added' })
-    return { memberships, records: items.length, ...(next !== undefined && { next }) }
+    const changedGroups: { readonly uid: string }[] = []
+    for (const group of groups) {
+      const answer = await askWhetherMember(session, group, member)
+      if (answer === 'member') memberships.push({ group, member, change: 'added' })
+      // Refused as a whole, it is asked again by every increment until it tells.
+      if (answer === 'refused') changedGroups.push({ uid: group })
+    }
+    return { memberships, changedGroups, records: items.length, ...(next !== undefined && { next }) }
   },
 }
 
-async function isDirectMember(session: GoogleReading, group: string, member: string): Promise<boolean> {
+async function askWhetherMember(
+  session: GoogleReading,
+  group: string,
+  member: string,
+): Promise<'member' | 'none' | 'refused'> {
   try {
     const { id } = await session.read('memberships', {
       operation: 'read a member of a group',
@@ -46,9 +56,11 @@ async function isDirectMember(session: GoogleReading, group: string, member: str
       path: `groups/${encodeURIComponent(group)}/members/${encodeURIComponent(member)}`,
       query: { fields: 'id' },
     })
-    return id === member
+    return id === member ? 'member' : 'none'
   } catch (error) {
-    if (error instanceof SourceError && error.code === 'refused' && error.status === 404) return false
+    if (!(error instanceof SourceError) || error.code !== 'refused') throw error
+    if (error.status === 404) return 'none'
+    if (mayConcernOneObject(error)) return 'refused'
     throw error
   }
 }

@@ -485,6 +485,32 @@ test('a group that Google lists for a user who is in it through another one only
   assert.deepEqual(page?.memberships, [])
 })
 
+test('a group of somebody new that Google does not show is named to be read, beside those that it shows', async () => {
+  const session = open()
+  const { members } = await readEverything(session)
+  const shared = [...members].flatMap(([group, uids]) => uids.map((uid) => ({ group, uid })))
+  const [uid = '', groups = []] =
+    [...Map.groupBy(shared, (one) => one.uid)].find(([, all]) => all.length > 1) ?? []
+  const [refused = '', ...shown] = groups.map(({ group }) => group)
+  running.setFaults([
+    {
+      kind: 'status',
+      path: `/groups/${refused}/members/`,
+      status: 403,
+      body: {
+        error: {
+          code: 403,
+          message: 'Not Authorized to access this resource/api',
+          errors: [{ reason: 'forbidden', domain: 'global', message: 'Not Authorized' }],
+        },
+      },
+    },
+  ])
+  const page = await reader.newcomers?.read(session, uid, undefined)
+  assert.deepEqual(page?.memberships?.map(({ group }) => group).sort(), shown.sort())
+  assert.deepEqual(page?.changedGroups, [{ uid: refused }])
+})
+
 test('the members of a group that has gone are refused with 404', async () => {
   await assert.rejects(membersOf(open(), '03ffffffffffffffffffffffffffffffff'), {
     code: 'refused',
