@@ -57,7 +57,8 @@ export async function lookUpPrincipals(
  * Whether a revision has the name as a whole. Terms do not tell: the words of a group's name are terms, and so is what
  * stands before the "@" of a user name.
  */
-function isNamed({ attributes }: PrincipalRow, kind: EntityKind, key: string): boolean {
+function isNamed({ attributes, is_label }: PrincipalRow, kind: EntityKind, key: string): boolean {
+  if (is_label) return true
   const entity = { kind, attributes: JSON.parse(attributes) } as Entity
   return keysOf(entity).includes(key)
 }

@@ -28,12 +28,13 @@ export interface KnownConfig {
   readonly domain: string
 }
 
-/** Ids of groups in a configuration that a term names at a moment. */
-export type GroupsNamed = (term: QueryTerm, configId: string, at: string) => readonly string[]
+/** Ids of groups in a configuration, by the term that names them. */
+export type GroupsNamed = (term: QueryTerm, configId: string) => readonly string[]
 
 /** What the terms of a query name in a stretch of time. */
 export interface NamesOfGroups {
-  readonly of: GroupsNamed
+  /** Ids of the groups that a term names at a moment; before the first change where there is none. */
+  readonly of: (term: QueryTerm, configId: string, at: string) => readonly string[]
   /** When it is other groups that have one of the names, in the order of time: between two moments they are the same. */
   changesIn(configId: string): readonly string[]
 }
@@ -80,7 +81,7 @@ export function dependsOnConfig(tree: QueryTree): boolean {
 export function formulaOf(
   tree: QueryTree,
   config?: KnownConfig,
-  groups: (term: QueryTerm, configId: string) => readonly string[] = () => [],
+  groups: GroupsNamed = () => [],
 ): TermFormula {
   switch (tree.kind) {
     case 'all':
@@ -96,11 +97,7 @@ export function formulaOf(
   }
 }
 
-function termFormula(
-  term: QueryTerm,
-  config: KnownConfig | undefined,
-  groups: (term: QueryTerm, configId: string) => readonly string[],
-): TermFormula {
+function termFormula(term: QueryTerm, config: KnownConfig | undefined, groups: GroupsNamed): TermFormula {
   const { field, value } = term
   const isOfGroup = () =>
     anyOf(config === undefined ? [] : groups(term, config.id).map((uid) => has(`group:${uid}`)))

@@ -190,7 +190,7 @@ async function groupsNamed(
   return {
     of: (term, configId, at) =>
       (names.get(term)?.get(configId) ?? [])
-        .filter((group) => isNamedAt(group, at, span))
+        .filter((group) => isNamedAt(group, at || span.from))
         .map(({ uid }) => uid),
     changesIn(configId) {
       const changes = changesOf(found.filter(({ config_id }) => config_id === configId)).filter(
@@ -213,7 +213,6 @@ const mostChanges = 100
 const changesOf = (groups: readonly NamedGroup[]): readonly string[] =>
   [...new Set(groups.flatMap(({ times }) => (times ?? []).flat()))].filter((moment) => moment !== null).sort()
 
-/** Whether it has the name then, or all along; before the first change where there is no moment. */
-const isNamedAt = ({ times }: NamedGroup, at: string, span: Span): boolean =>
-  times === null ||
-  times.some(([from, until]) => from <= (at || span.from) && (until === null || until > (at || span.from)))
+/** Whether it has the name then, or all along. */
+const isNamedAt = ({ times }: NamedGroup, at: string): boolean =>
+  times === null || times.some(([from, until]) => from <= at && (until === null || until > at))

@@ -99,6 +99,8 @@ export async function findByKey(
 export interface PrincipalRow extends RevisionRow {
   /** Place of the key in what was asked, from 0. */
   readonly place: number
+  /** Whether the key is the label as it is: then it is a whole name. */
+  readonly is_label: boolean
 }
 
 /**
@@ -124,13 +126,13 @@ export async function findByKeys(
   const { organizationId, kind, keys, plainTerms, terms, at, limit, withRaw } = wanted
   // Thousands of revisions share a few configurations, which are read beside them.
   const [rows, configs] = await Promise.all([
-    rowsOf<{ readonly place: number; readonly packed: string }>(
+    rowsOf<Pick<PrincipalRow, 'place' | 'is_label'> & { readonly packed: string }>(
       query,
       prepared(
         `entities_by_keys${rawOf(withRaw)}`,
         // In the order of keys, so that those beside each other find their pages of the index read. Most are the label as it
         // is, and reading a tsquery takes longer than that comparison.
-        `select (asked.place - 1)::integer as place, ${packedUnseen(withRaw)} as packed
+        `select (asked.place - 1)::integer as place, r.label = asked.key as is_label, ${packedUnseen(withRaw)} as packed
         from (
           select * from unnest($3::text[], $4::text[]) with ordinality as asked (key, terms, place)
           order by key collate "C") as asked
@@ -156,10 +158,10 @@ export async function findByKeys(
     ),
   ])
   const known = new Map(configs.map((one) => [one.id, one]))
-  return rows.flatMap(({ place, packed }) => {
+  return rows.flatMap(({ place, is_label, packed }) => {
     const row = unpack(packed)
     const found = known.get(row.config_id)
     if (found === undefined) return []
-    return [seen<PrincipalRow>({ ...row, place, kind, config: found.config }, found.seen_at)]
+    return [seen<PrincipalRow>({ ...row, place, is_label, kind, config: found.config }, found.seen_at)]
   })
 }

@@ -86,7 +86,7 @@ export interface StageCounts {
   readonly devices: number
 }
 
-/** MD5, as a UUID. */
+/** MD5 in hexadecimal digits, which PostgreSQL takes for a UUID. */
 export const documentHash = ({ attributes, raw }: Pick<StagedDocument, 'attributes' | 'raw'>): string =>
   hash('md5', `${attributes}\n${raw}`)
 

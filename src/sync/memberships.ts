@@ -108,12 +108,9 @@ export async function readNewcomers(
         record: (progress) => progress,
       }).catch((error: unknown) => {
         if (!(error instanceof Unread)) throw error
-        if (error.isFinal && error.status === 404) return
-        const refused = (parts.recorder.progress.memberships?.refused ?? 0) + 1
-        if (!error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)
-        parts.recorder.note((progress) =>
-          changed(progress, (now) => ({ refused: now.refused + 1, error: now.error ?? error.error })),
-        )
+        if (isGone(error)) return
+        failUnlessOfFew(parts, error)
+        parts.recorder.note((progress) => changed(progress, (now) => refusedOnce(now, error)))
       })
     }
   }
@@ -196,7 +193,7 @@ async function readOwner(
   } catch (error) {
     if (!(error instanceof Unread)) throw error
     // Gone since it was listed: the next run finds out.
-    if (error.isFinal && error.status === 404)
+    if (isGone(error))
       return recorder.add(unreadPage(owner), (progress) =>
         changed(progress, (now) => ({
           open: withoutOpen(now, uid),
@@ -204,17 +201,26 @@ async function readOwner(
           error: now.error ?? error.error,
         })),
       )
-    const refused = (recorder.progress.memberships?.refused ?? 0) + 1
-    if (!error.mayBeOfOne || refused > maxRefused) throw new SyncFailure(error.error)
+    failUnlessOfFew(parts, error)
     await recorder.add(unreadPage(owner), (progress) =>
-      changed(progress, (now) => ({
-        open: withoutOpen(now, uid),
-        refused: now.refused + 1,
-        error: now.error ?? error.error,
-      })),
+      changed(progress, (now) => ({ open: withoutOpen(now, uid), ...refusedOnce(now, error) })),
     )
   }
 }
+
+/** Not there any more when it was asked for. */
+const isGone = ({ isFinal, status }: Unread) => isFinal && status === 404
+
+/** @throws SyncFailure unless only this one, and few besides, may be refused */
+function failUnlessOfFew({ recorder }: ReadingParts, { mayBeOfOne, error }: Unread): void {
+  const refused = recorder.progress.memberships?.refused ?? 0
+  if (!mayBeOfOne || refused >= maxRefused) throw new SyncFailure(error)
+}
+
+const refusedOnce = (now: WalkProgress, { error }: Unread) => ({
+  refused: now.refused + 1,
+  error: now.error ?? error,
+})
 
 function changed(progress: Progress, change: (now: WalkProgress) => Partial<WalkProgress>): Progress {
   const { memberships } = progress

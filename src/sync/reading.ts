@@ -48,7 +48,7 @@ export class Unread extends Error {
 
   /** Whether the provider has forgotten where a list stood, as it may where it was asked to go on. */
   get mayBeForgotten(): boolean {
-    return this.isFinal && [400, 404, 410].includes(this.status ?? 0)
+    return this.isFinal && isOfNoUse(this.status)
   }
 
   /** Whether only what was asked for may be refused: whoever is not let in at all (401) is refused whatever it is. */
@@ -56,6 +56,9 @@ export class Unread extends Error {
     return this.isFinal && this.reach === undefined && this.status !== 401
   }
 }
+
+/** What is not there, or not understood as it was asked, will not be there later. */
+const isOfNoUse = (status: number | undefined) => status === 400 || status === 404 || status === 410
 
 /** What is asked for. */
 export interface Subject {
@@ -82,9 +85,7 @@ export async function patiently<T>(
       if (signal.aborted) throw new ReadingStopped()
       if (!(error instanceof SourceError)) throw error
       const diagnosis = diagnoseReading(opened, error, capability)
-      // What is not there, or not understood as it was asked, will not be there later.
-      const isRefused = error.code === 'refused' && [400, 404, 410].includes(error.status ?? 0)
-      const isFinal = diagnosis.determinate || isRefused
+      const isFinal = diagnosis.determinate || (error.code === 'refused' && isOfNoUse(error.status))
       if (isFinal || attempt >= pace.attempts)
         throw new Unread(readingError(opened, diagnosis, error, list), {
           status: error.status,

@@ -5,8 +5,8 @@
  * shows, and stands alone where the list does not have the object yet. Who is said to be removed and is listed stays.
  * Where the two differ, the next round looks the object up once more, and what is shown then counts.
  *
- * A user who was deleted and is restored comes back without the groups: no delta tells of these memberships, the next
- * full run does.
+ * A user who was deleted and is restored comes back without the groups, as no delta tells of these memberships: whoever
+ * is met for the first time is asked for them (`newcomers`).
  *
  * @see https://learn.microsoft.com/graph/delta-query-overview
  */
